@@ -1,0 +1,373 @@
+"""What users write: group, names and labels, and the models of a Sandbox's spec.
+
+The API server's schema (crds/sandboxes.yaml) has refused most bad input before it comes here. These models parse it a
+second time and trust nothing: an object stored under an older schema, or a schema that somebody edited, must not
+become a Pod. Bounds and rules are those of the schema. A bad spec is a value here, never an exception.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from sandmount import paths
+
+GROUP = "sandmount.dev"
+VERSION = "v1alpha1"
+KIND = "Sandbox"
+PLURAL = "sandboxes"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+LABEL_SANDBOX = f"{GROUP}/sandbox"
+"""Label of every Pod we make, its value the Sandbox's name; the operator watches Pods by its presence."""
+LABEL_SANDBOX_UID = f"{GROUP}/sandbox-uid"
+ANNOTATION_BUILT_FROM = f"{GROUP}/built-from"
+
+MAX_NAME = 63
+"""A Sandbox's name is also a label value."""
+
+
+def _no_problem_with(problem: str | None, value: str) -> str:
+    if problem:
+        raise ValueError(problem)
+    return value
+
+
+def _host_path(path: str) -> str:
+    problem = paths.problem_with_absolute(path)
+    if path == "/":
+        problem = "/ is the whole host; name the directory that is needed"
+    return _no_problem_with(problem, path)
+
+
+def _mount_path(path: str) -> str:
+    return _no_problem_with(paths.problem_with_mount_path(path), path)
+
+
+def _sub_path(path: str) -> str:
+    return _no_problem_with(paths.problem_with_relative(path), path)
+
+
+def _working_dir(path: str) -> str:
+    problem = paths.problem_with_absolute(path)
+    if not problem and paths.is_within(path, "/proc"):
+        problem = f"{paths.quoted(path)} lies in /proc; choose a directory of the image or of a volume"
+    return _no_problem_with(problem, path)
+
+
+DnsLabel = Annotated[StrictStr, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\z")]
+DnsSubdomain = Annotated[
+    StrictStr,
+    Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z"),
+]
+DataKey = Annotated[StrictStr, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+\z")]
+Quantity = Annotated[StrictInt | StrictStr, Field()]
+Id = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
+Argument = Annotated[StrictStr, Field(max_length=8192)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
+
+
+class Model(BaseModel):
+    """Base of everything in a spec: frozen, camelCase on the wire, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, with the names that Kubernetes uses."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+class _OneOf(Model):
+    """Exactly one of the fields named in ``sources`` is set."""
+
+    @classmethod
+    def sources(cls) -> Sequence[str]:
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in self.sources() if getattr(self, name) is not None]
+        if len(given) != 1:
+            wanted = ", ".join(to_camel(name) for name in self.sources())
+            found = " and ".join(to_camel(name) for name in given) or "none"
+            raise ValueError(f"needs exactly one of {wanted}; found {found}")
+        return self
+
+
+class HostDirectory(Model):
+    """A directory of the node, by its absolute path there; the allowlist decides whether it may be used."""
+
+    path: Annotated[StrictStr, AfterValidator(_host_path)]
+
+
+class ClaimReference(Model):
+    """A PersistentVolumeClaim of the Sandbox's namespace."""
+
+    claim_name: DnsSubdomain
+
+
+class EmptyDirectory(Model):
+    """A directory that lives as long as the Pod."""
+
+    medium: Literal["", "Memory"] = ""
+    size_limit: Quantity | None = None
+
+
+class Volume(_OneOf):
+    """One item of ``spec.volumes``: a source and where it is mounted."""
+
+    name: DnsLabel
+    mount_path: Annotated[StrictStr, AfterValidator(_mount_path)]
+    host: HostDirectory | None = None
+    pvc: ClaimReference | None = None
+    empty_dir: EmptyDirectory | None = None
+    read_only: StrictBool = False
+    sub_path: Annotated[StrictStr, AfterValidator(_sub_path)] | None = None
+
+    @classmethod
+    def sources(cls) -> Sequence[str]:
+        return ("host", "pvc", "empty_dir")
+
+
+class KeySelector(Model):
+    """A key of a Secret or ConfigMap."""
+
+    name: DnsSubdomain
+    key: DataKey
+    optional: StrictBool | None = None
+
+
+class FieldReference(Model):
+    """A field of the Pod, as in the downward API."""
+
+    field_path: Annotated[StrictStr, Field(min_length=1, max_length=512)]
+
+
+class ResourceReference(Model):
+    """A resource request or limit of the container, as in the downward API."""
+
+    resource: Annotated[StrictStr, Field(min_length=1, max_length=253)]
+    divisor: Quantity | None = None
+
+
+class EnvSource(_OneOf):
+    """Where the value of an environment variable comes from."""
+
+    secret_key_ref: KeySelector | None = None
+    config_map_key_ref: KeySelector | None = None
+    field_ref: FieldReference | None = None
+    resource_field_ref: ResourceReference | None = None
+
+    @classmethod
+    def sources(cls) -> Sequence[str]:
+        return ("secret_key_ref", "config_map_key_ref", "field_ref", "resource_field_ref")
+
+
+class EnvVar(Model):
+    """One environment variable."""
+
+    name: Annotated[StrictStr, Field(max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*\z")]
+    value: Annotated[StrictStr, Field(max_length=4096)] | None = None
+    value_from: EnvSource | None = None
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Self:
+        if self.value is not None and self.value_from is not None:
+            raise ValueError("has both value and valueFrom; keep one of them")
+        return self
+
+
+class ContainerPort(Model):
+    """A port that the container listens on; documentation, and a name for probes and Services."""
+
+    name: Annotated[StrictStr, Field(max_length=15, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\z")] | None = None
+    container_port: Port
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+
+
+class Resources(Model):
+    """Requests and limits, by resource name."""
+
+    requests: Annotated[dict[StrictStr, Quantity], Field(max_length=16)] = {}
+    limits: Annotated[dict[StrictStr, Quantity], Field(max_length=16)] = {}
+
+
+class SecurityContext(Model):
+    """User, groups and the root filesystem; everything else of a security context is fixed by the operator."""
+
+    run_as_user: Id | None = None
+    run_as_group: Id | None = None
+    supplemental_groups: Annotated[tuple[Id, ...], Field(max_length=32)] = ()
+    fs_group: Id | None = None
+    run_as_non_root: StrictBool | None = None
+    read_only_root_filesystem: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _root_or_not(self) -> Self:
+        if self.run_as_non_root and self.run_as_user == 0:
+            raise ValueError("runAsNonRoot is true and runAsUser is 0; write another user, or leave runAsNonRoot out")
+        return self
+
+
+class Toleration(Model):
+    """A taint that the Pod tolerates. Those that lead to control planes or virtual nodes are refused."""
+
+    key: Annotated[StrictStr, Field(min_length=1, max_length=317)]
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: Annotated[StrictStr, Field(max_length=63)] | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: StrictInt | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _ordinary_nodes_only(cls, key: str) -> str:
+        control_plane = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+        if key in control_plane or key.startswith("virtual-kubelet.io/"):
+            raise ValueError(f"{paths.quoted(key)} leads to nodes that Sandboxes may not use; remove this toleration")
+        return key
+
+    @model_validator(mode="after")
+    def _value_fits_operator(self) -> Self:
+        if self.operator == "Exists" and self.value:
+            raise ValueError("operator Exists takes no value; remove the value, or write operator: Equal")
+        return self
+
+
+class HttpGet(Model):
+    """A request to the container; without a host, so that the kubelet asks nobody else."""
+
+    path: Annotated[StrictStr, Field(max_length=1024)] | None = None
+    port: StrictInt | StrictStr
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+
+
+class TcpSocket(Model):
+    """A connection to the container."""
+
+    port: StrictInt | StrictStr
+
+
+class ExecAction(Model):
+    """A command in the container; exit code 0 is success."""
+
+    command: Annotated[tuple[Argument, ...], Field(max_length=64)] = ()
+
+
+class Probe(_OneOf):
+    """When the container counts as ready, as in a Pod. Times in seconds."""
+
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    exec: ExecAction | None = None
+    initial_delay_seconds: Annotated[StrictInt, Field(ge=0, le=3600)] | None = None
+    period_seconds: Seconds | None = None
+    timeout_seconds: Seconds | None = None
+    success_threshold: Annotated[StrictInt, Field(ge=1, le=10)] | None = None
+    failure_threshold: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
+
+    @classmethod
+    def sources(cls) -> Sequence[str]:
+        return ("http_get", "tcp_socket", "exec")
+
+
+class SecretName(Model):
+    """A Secret with the credentials of an image registry."""
+
+    name: DnsSubdomain
+
+
+class SandboxSpec(Model):
+    """What a user asks for. Defaults are those of the schema, where a scalar, and of Kubernetes in lists."""
+
+    image: Annotated[StrictStr, Field(min_length=1, max_length=512, pattern=r"^\S+\z")]
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] = ()
+    entrypoint: Annotated[tuple[Argument, ...], Field(max_length=64)] | None = None
+    working_dir: Annotated[StrictStr, AfterValidator(_working_dir)] | None = None
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=128)] = ()
+    ports: Annotated[tuple[ContainerPort, ...], Field(max_length=32)] = ()
+    resources: Resources = Resources()
+    security_context: SecurityContext = SecurityContext()
+    runtime_class_name: DnsSubdomain | None = None
+    node_selector: Annotated[dict[StrictStr, StrictStr], Field(max_length=32)] = {}
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    termination_grace_period_seconds: Annotated[StrictInt, Field(ge=0, le=300)] = 10
+    readiness_probe: Probe | None = None
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=32)] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for field, names in (("volumes", self.volumes), ("env", self.env)):
+            seen: set[str] = set()
+            for item in names:
+                if item.name in seen:
+                    raise ValueError(f'{field}: the name "{item.name}" stands twice; rename one')
+                seen.add(item.name)
+        return self
+
+    @model_validator(mode="after")
+    def _mounts_are_apart(self) -> Self:
+        for inner in self.volumes:
+            for outer in self.volumes:
+                if inner is not outer and (problem := _nested(inner, outer)):
+                    raise ValueError(problem)
+        return self
+
+
+def _nested(inner: Volume, outer: Volume) -> str | None:
+    """Why two mounts cannot stand together, or None.
+
+    A runtime makes and resolves the mount point of the inner one inside what the outer one mounts; in a directory that
+    a tenant can write, that is a race with the tenant. An emptyDir is the Pod's own, so nobody else can be harmed.
+    """
+    if inner.mount_path == outer.mount_path:
+        return f'volumes: "{inner.name}" and "{outer.name}" have the same mountPath "{inner.mount_path}"; change one'
+    if outer.empty_dir is None and paths.is_within(inner.mount_path, outer.mount_path):
+        return (
+            f'volumes: mountPath "{inner.mount_path}" of "{inner.name}" lies inside "{outer.mount_path}" of '
+            f'"{outer.name}"; mount them side by side'
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidSpec:
+    """A spec that is no SandboxSpec, with the reasons, each naming its field."""
+
+    problems: tuple[str, ...]
+
+
+def parse_spec(raw: object) -> SandboxSpec | InvalidSpec:
+    """The spec as a model, or what is wrong with it."""
+    try:
+        return SandboxSpec.model_validate(raw)
+    except ValidationError as error:
+        return InvalidSpec(tuple(_problem(e["loc"], e["type"], e["msg"]) for e in error.errors(include_url=False)[:8]))
+
+
+_WORDS = {
+    "extra_forbidden": "is not a field that this version knows; remove it",
+    "missing": "is required",
+}
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    field = "spec"
+    for part in location:
+        field += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return f"{field}: {_WORDS.get(kind) or message.removeprefix('Value error, ')}"

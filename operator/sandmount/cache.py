@@ -1,0 +1,75 @@
+"""The newest that was seen of each object, by namespace and name, whoever brought it: a watch, a write, a read.
+
+Answers of writes and events of watches come in any order; an older one never replaces a newer one. Resource versions
+are compared as numbers, which the API conventions allow since Kubernetes 1.35 (KEP-5504) and etcd has always done.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from sandmount.observe import Key
+
+
+class Versioned(Protocol):
+    """What a cache holds."""
+
+    @property
+    def key(self) -> Key: ...
+
+    @property
+    def uid(self) -> str: ...
+
+    @property
+    def resource_version(self) -> str: ...
+
+
+T = TypeVar("T", bound=Versioned)
+
+
+class Cache(Generic[T]):
+    """Objects of one kind."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, T] = {}
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._objects))
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def get(self, key: Key) -> T | None:
+        """The newest known object, or None."""
+        return self._objects.get(key)
+
+    def put(self, seen: T) -> None:
+        """Keeps ``seen`` unless a newer one is known."""
+        known = self._objects.get(seen.key)
+        if known is None or int(known.resource_version) <= int(seen.resource_version):
+            self._objects[seen.key] = seen
+
+    def update(self, answered: T) -> None:
+        """Keeps the answer to a write of ours, unless the object was deleted before the answer came."""
+        known = self._objects.get(answered.key)
+        if known is not None and known.uid == answered.uid:
+            self.put(answered)
+
+    def drop(self, gone: T) -> None:
+        """Forgets an object that was deleted; one made later under the same name stays."""
+        known = self._objects.get(gone.key)
+        if known is not None and (known.uid == gone.uid or int(known.resource_version) < int(gone.resource_version)):
+            del self._objects[gone.key]
+
+    def sweep(self, existing: Mapping[Key, str], as_of: str) -> list[Key]:
+        """Forgets what a complete list did not bring, and says what that was.
+
+        ``existing`` maps keys to uids; ``as_of`` is the list's resource version: what is newer than that stays.
+        """
+        ghosts = [
+            key
+            for key, known in self._objects.items()
+            if existing.get(key) != known.uid and int(known.resource_version) <= int(as_of)
+        ]
+        for key in ghosts:
+            del self._objects[key]
+        return ghosts

@@ -1,0 +1,62 @@
+"""The command line: ``python -m sandmount run``. Every option is an environment variable too (SANDMOUNT_...)."""
+
+import asyncio
+import logging
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from sandmount import __version__, handlers
+from sandmount.settings import EmptyAllowlist, OnRevoke, SecretRefs, Settings
+
+_DEFAULTS = Settings()
+
+
+def _choice(kind: Any) -> click.Choice[str]:
+    return click.Choice([k.value for k in kind])
+
+
+@click.group(context_settings={"auto_envvar_prefix": "SANDMOUNT", "show_default": True})
+@click.version_option(__version__)
+def main() -> None:
+    """Sandmount: Sandboxes with allowlisted host directories."""
+
+
+@main.command(context_settings={"auto_envvar_prefix": "SANDMOUNT"})
+@click.option("--namespace", default=_DEFAULTS.namespace, show_envvar=True, help="The operator's own namespace.")
+@click.option("--allowlist-name", default=_DEFAULTS.allowlist_name, show_envvar=True, help="The allowlist's ConfigMap.")
+@click.option(
+    "--empty-allowlist", type=_choice(EmptyAllowlist), default=_DEFAULTS.empty_allowlist.value, show_envvar=True,
+    help="What an explicit empty list [] means: every path, or none.",
+)  # fmt: skip
+@click.option(
+    "--secret-refs", type=_choice(SecretRefs), default=_DEFAULTS.secret_refs.value, show_envvar=True,
+    help="Whether env[].valueFrom.secretKeyRef may be used.",
+)  # fmt: skip
+@click.option(
+    "--on-revoke", type=_choice(OnRevoke), default=_DEFAULTS.on_revoke.value, show_envvar=True,
+    help="What happens to a running Sandbox that a valid allowlist no longer allows.",
+)  # fmt: skip
+@click.option(
+    "--runtime-classes", default="", show_envvar=True,
+    help="RuntimeClasses that a Sandbox may name, comma-separated; * for any; none when empty.",
+)  # fmt: skip
+@click.option("--workers", type=int, default=_DEFAULTS.workers, show_envvar=True, help="Sandboxes looked at at once.")
+@click.option(
+    "--sweep-seconds", type=float, default=_DEFAULTS.sweep_seconds, show_envvar=True,
+    help="How often the caches are compared with a metadata-only list.",
+)  # fmt: skip
+@click.option("--liveness", show_envvar=True, help="URL to answer probes at, as http://0.0.0.0:8080/healthz.")
+@click.option("--verbose", is_flag=True, show_envvar=True, help="Log every event.")
+def run(*, liveness: str | None, verbose: bool, runtime_classes: str, **options: Any) -> None:
+    """Run the operator, in a cluster or with KUBECONFIG beside one."""
+    names = frozenset(n.strip() for n in runtime_classes.split(",") if n.strip())
+    try:
+        settings = Settings(runtime_classes=names, **options)
+    except ValidationError as error:
+        raise click.UsageError("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    asyncio.run(handlers.run(settings, liveness))

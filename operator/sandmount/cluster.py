@@ -1,0 +1,261 @@
+"""Everything that is asked of or told to the API server, but for kopf's watches. No decision is made here.
+
+Answers that a caller must deal with (taken, refused, gone, outdated) are values. What may succeed later (a server that
+is busy, starting or away) is a Transient, the one exception that callers retry.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio import client, config, watch
+
+from sandmount import __version__
+from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
+from sandmount.observe import Key
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+"""Objects in one page of a list."""
+REQUEST_SECONDS = 30
+_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+WATCH_SECONDS = 60
+"""A watch of the allowlist is renewed after this time, so that one which went silent is noticed."""
+
+_MERGE_PATCH = "application/merge-patch+json"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Transient(Exception):  # noqa: N818 - it names a condition, not a mistake
+    """The API server could not serve a request now; the same request may succeed later."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the server asked to wait; 0 when it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The API server said no. ``final`` when the same request can never succeed."""
+
+    message: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The object is not the one or the version that was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """There is another object of that name already."""
+
+
+Json = dict[str, Any]
+Listed = tuple[dict[Key, str], str]
+"""Key and uid of everything in a list, and the list's resource version."""
+Unanswered = Missing | Exists | Conflict | Refused
+
+_SANDBOXES = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
+_PODS = "/api/v1/pods"
+
+
+class ApiServer:
+    """The one client of the process; made once, closed at the end."""
+
+    def __init__(self, api_client: client.ApiClient) -> None:
+        self._client = api_client
+        self._host = api_client.configuration.host
+
+    @classmethod
+    async def connect(cls, connections: int) -> "ApiServer":
+        """A client for the cluster that the process runs in or, outside of one, that KUBECONFIG names."""
+        settings = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=settings)
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=settings, persist_config=False)
+        settings.connection_pool_maxsize = connections
+        api_client = client.ApiClient(settings)
+        api_client.user_agent = f"sandmount/{__version__}"
+        return cls(api_client)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._client.close()
+
+    async def create_pod(self, body: Json) -> Json | Unanswered:
+        """Creates a Pod; Exists when its name is taken."""
+        return await self._ask("POST", _pods_in(body["metadata"]["namespace"]), body=body)
+
+    async def get_pod(self, key: Key) -> Json | Unanswered:
+        """Reads a Pod."""
+        return await self._ask("GET", _pod(key))
+
+    async def delete_pod(self, key: Key, uid: str, grace: int | None) -> Json | Unanswered:
+        """Deletes the Pod with this uid and no other; ``grace`` in seconds, None for the Pod's own."""
+        options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        return await self._ask("DELETE", _pod(key), body=options)
+
+    async def label_pod(self, key: Key, uid: str, labels: Mapping[str, str]) -> Json | Unanswered:
+        """Sets labels of the Pod with this uid."""
+        body = {"metadata": {"uid": uid, "labels": dict(labels)}}
+        return await self._ask("PATCH", _pod(key), body=body, content_type=_MERGE_PATCH)
+
+    async def get_sandbox(self, key: Key) -> Json | Unanswered:
+        """Reads a Sandbox."""
+        return await self._ask("GET", _sandbox(key))
+
+    async def patch_status(self, key: Key, uid: str, resource_version: str, status: Json) -> Json | Unanswered:
+        """Merges into a Sandbox's status; Conflict when it has changed since ``resource_version``."""
+        body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": status}
+        return await self._ask("PATCH", _sandbox(key) + "/status", body=body, content_type=_MERGE_PATCH)
+
+    async def create_event(self, namespace: str, body: Json) -> Json | Unanswered:
+        """Writes an Event."""
+        return await self._ask("POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body=body)
+
+    async def list_sandboxes(self) -> Listed | Missing:
+        """Key and uid of every Sandbox, and the list's resource version; Missing without the CRD."""
+        return await self._list_metadata(_SANDBOXES, "")
+
+    async def list_pods(self) -> Listed | Missing:
+        """Key and uid of every Pod with our label, and the list's resource version."""
+        return await self._list_metadata(_PODS, LABEL_SANDBOX)
+
+    async def watch_config_map(self, namespace: str, name: str) -> AsyncIterator[Json | None]:
+        """The ConfigMap now and after each change, None when there is none; goes on for ever.
+
+        List and watch name the object, so a Role with resourceNames is enough. While the API server is away
+        nothing is yielded: what was read last stays in force.
+        """
+        url = f"/api/v1/namespaces/{namespace}/configmaps"
+        selector = {"fieldSelector": f"metadata.name={name}"}
+        while True:
+            try:
+                listed = await self._ask("GET", url, query=selector)
+                if isinstance(listed, Unanswered):
+                    raise Transient(f"the allowlist cannot be read: {listed}")
+                yield listed["items"][0] if listed["items"] else None
+                async for event in self._watch_config_maps(namespace, name, listed["metadata"]["resourceVersion"]):
+                    yield None if event["type"] == "DELETED" else event["raw_object"]
+            except Transient as error:
+                log.warning("%s; trying again", error)
+                await asyncio.sleep(max(1.0, error.retry_after))
+
+    async def _watch_config_maps(self, namespace: str, name: str, since: str) -> AsyncIterator[Json]:
+        """Events of one watch, which ends without an error when the server or the time ends it."""
+        stream = watch.Watch().stream(
+            client.CoreV1Api(self._client).list_namespaced_config_map,
+            namespace,
+            field_selector=f"metadata.name={name}",
+            resource_version=since,
+            timeout_seconds=WATCH_SECONDS,
+            _request_timeout=float(WATCH_SECONDS + REQUEST_SECONDS),
+        )
+        try:
+            async for event in stream:
+                if event["type"] != "BOOKMARK":
+                    yield event
+        except client.ApiException as error:
+            if error.status != 410:
+                raise Transient(f"the watch of the allowlist ended: {error.status} {error.reason}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Transient(f"the watch of the allowlist broke: {error!r}") from error
+
+    async def _list_metadata(self, path: str, label: str) -> Listed | Missing:
+        query = {"limit": str(PAGE)} | ({"labelSelector": label} if label else {})
+        found: dict[Key, str] = {}
+        as_of = ""
+        while True:
+            page = await self._ask("GET", path, query=query, accept=_METADATA_ONLY)
+            if isinstance(page, Missing):
+                return page
+            if isinstance(page, Unanswered):  # a continue token that grew old is a 410: begin again, later
+                raise Transient(f"{path} cannot be listed: {page}")
+            for item in page["items"] or ():
+                metadata = item["metadata"]
+                found[metadata["namespace"], metadata["name"]] = metadata["uid"]
+            as_of = as_of or page["metadata"]["resourceVersion"]
+            if not page["metadata"].get("continue"):
+                return found, as_of
+            query["continue"] = page["metadata"]["continue"]
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> Json | Unanswered:
+        headers = {"Content-Type": content_type, "Accept": accept} | self._client.default_headers
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = self._host + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            response = await self._client.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=_TIMEOUT
+            )
+            data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Transient(f"{method} {path}: {error!r}") from error
+        answer = _decoded(data)
+        return answer if response.status < 400 else _unanswered(method, path, response, answer)
+
+
+def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswered:
+    """What an error of the API server means for the caller; raises Transient for what may pass."""
+    message = str(answer.get("message") or response.reason)
+    match response.status:
+        case 404:
+            return Missing()
+        case 409:
+            return Exists() if answer.get("reason") == "AlreadyExists" else Conflict()
+        case 400 | 405 | 413 | 415 | 422:
+            return Refused(message, final=True)
+        case 403:
+            return Refused(message, final=False)
+        case 500 if "request is too large" in message or "larger than max" in message:
+            return Refused(message, final=True)  # etcd's limit, which the API server reports as an internal error
+    try:
+        retry_after = float(response.getheader("Retry-After") or 0)
+    except ValueError:
+        retry_after = 0.0
+    raise Transient(f"{method} {path}: {response.status} {message}", retry_after)
+
+
+def _decoded(data: bytes) -> Json:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _pods_in(namespace: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace)}/pods"
+
+
+def _pod(key: Key) -> str:
+    return f"{_pods_in(key[0])}/{quote(key[1])}"
+
+
+def _sandbox(key: Key) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{quote(key[0])}/{PLURAL}/{quote(key[1])}"

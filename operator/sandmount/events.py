@@ -1,0 +1,72 @@
+"""Kubernetes Events as the API wants them (events.k8s.io/v1). Pure; when one is due is decided in status.py."""
+
+import socket
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sandmount.allowlist import Allowlist
+from sandmount.api import API_VERSION, GROUP, KIND
+from sandmount.observe import Sandbox
+from sandmount.settings import Settings
+from sandmount.status import Happening
+
+_MAX_NOTE = 1024  # the API's limit
+
+
+def event_about_sandbox(sandbox: Sandbox, happening: Happening, now: datetime) -> dict[str, Any]:
+    """An Event that ``kubectl describe`` shows with the Sandbox."""
+    regarding = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "namespace": sandbox.namespace,
+        "name": sandbox.name,
+        "uid": sandbox.uid,
+    }
+    return _event(regarding, happening, now)
+
+
+def allowlist_events(
+    allowlist: Allowlist, config_map: Mapping[str, Any] | None, settings: Settings, now: datetime
+) -> list[dict[str, Any]]:
+    """What an admin should know about a list that was just loaded: its mistakes, and that it allows everything."""
+    regarding = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "namespace": settings.namespace,
+        "name": settings.allowlist_name,
+    }
+    if config_map is not None:
+        regarding["uid"] = config_map["metadata"]["uid"]
+    found = []
+    if allowlist.unusable is not None:
+        reason, sentence = allowlist.unusable
+        found.append(Happening("Warning", reason, f"{sentence}; every host path is denied until it is mended"))
+    if allowlist.allows_all:
+        words = "the list is empty, so EVERY host path is allowed; write the roots that are needed, or none"
+        found.append(Happening("Warning", "AllowlistAllowsAll", words))
+    found += [Happening("Warning", "AllowlistBadItem", f"{bad}; it grants nothing") for bad in allowlist.bad_items]
+    found += [
+        Happening("Warning", "AllowlistRepeatedItem", f"{path} stands more than once; remove one")
+        for path in allowlist.repeated
+    ]
+    return [_event(regarding, h, now) for h in found]
+
+
+def _event(regarding: Mapping[str, str], happening: Happening, now: datetime) -> dict[str, Any]:
+    note = happening.message
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{regarding['name']}-", "namespace": regarding["namespace"]},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": happening.kind,
+        "reason": happening.reason,
+        "note": note
+        if len(note.encode()) <= _MAX_NOTE
+        else note.encode()[: _MAX_NOTE - 3].decode(errors="ignore") + "...",
+        "action": "Reconcile",
+        "reportingController": f"{GROUP}/operator",
+        "reportingInstance": socket.gethostname(),
+        "regarding": dict(regarding),
+    }

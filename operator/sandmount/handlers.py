@@ -1,0 +1,135 @@
+"""kopf's side: watches, signals and the liveness probe; and the tasks that run beside them.
+
+Handlers only pass on what they were given: kopf does not retry a failed on.event handler, our queue does. No handler
+that changes objects (on.create, on.update, daemons, timers) is used, because those write annotations or finalizers.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import kopf
+
+from sandmount import allowlist
+from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
+from sandmount.cluster import ApiServer, Missing, Transient
+from sandmount.reconcile import Reconciler
+from sandmount.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CRD_AGAIN = 5.0
+"""Seconds between looks for the CRD while it is not installed."""
+
+
+async def run(settings: Settings, liveness: str | None) -> None:
+    """Runs the operator until it is told to stop (SIGTERM, SIGINT) or something in it fails for good.
+
+    ``liveness`` is the URL at which kopf answers probes, as ``http://0.0.0.0:8080/healthz``.
+    """
+    api = await ApiServer.connect(connections=settings.workers + 8)
+    try:
+        await _wait_for_crd(api)
+        reconciler = Reconciler(api, settings)
+        async with asyncio.TaskGroup() as tasks:
+            beside = [
+                tasks.create_task(_follow_allowlist(api, reconciler, settings), name="allowlist"),
+                tasks.create_task(_work(reconciler, settings), name="workers"),
+            ]
+            await kopf.operator(
+                registry=_registry(reconciler),
+                settings=_kopf_settings(),
+                clusterwide=True,
+                standalone=True,
+                liveness_endpoint=liveness,
+            )
+            for task in beside:
+                task.cancel()
+    finally:
+        await api.close()
+
+
+async def _wait_for_crd(api: ApiServer) -> None:
+    while True:
+        try:
+            if not isinstance(await api.list_sandboxes(), Missing):
+                return
+            log.warning("the CRD %s.%s is not installed; waiting for it", PLURAL, GROUP)
+        except Transient as error:
+            log.warning("%s; trying again", error)
+        await asyncio.sleep(CRD_AGAIN)
+
+
+async def _follow_allowlist(api: ApiServer, reconciler: Reconciler, settings: Settings) -> None:
+    async for config_map in api.watch_config_map(settings.namespace, settings.allowlist_name):
+        await reconciler.saw_allowlist(allowlist.load(config_map, settings.empty_allowlist), config_map)
+
+
+async def _work(reconciler: Reconciler, settings: Settings) -> None:
+    await reconciler.wait_until_filled()
+    log.info("all Sandboxes and Pods are known; working")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(reconciler.keep_swept(), name="sweep")
+        for number in range(settings.workers):
+            tasks.create_task(reconciler.work(), name=f"worker {number}")
+
+
+def _registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(kopf.login_via_client)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def sandbox(event: Any, **_: Any) -> None:
+        reconciler.saw_sandbox(event["type"], event["object"])
+
+    @kopf.on.event("v1", "pods", registry=registry)
+    async def pod(event: Any, **_: Any) -> None:
+        reconciler.saw_pod(event["type"], event["object"])
+
+    return registry
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # or one line an event
+    settings = kopf.OperatorSettings()
+    settings.watching.label_selectors["v1", "pods"] = LABEL_SANDBOX  # on the server: other Pods cost nothing
+    settings.watching.chunk_size = 500
+    settings.watching.connect_timeout = 10
+    settings.scanning.disabled = True  # or kopf asks for rights on all CRDs and namespaces
+    settings.posting.enabled = False
+    settings.persistence.finalizer = f"{GROUP}/unused"
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
+    return settings
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Nothing is kept: no handler here compares old and new, and the default copies every object at every event."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Nothing is kept: no handler here has progress."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence

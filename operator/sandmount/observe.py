@@ -1,0 +1,168 @@
+"""What is kept of an object that the API server sent: the few facts that decisions are made of.
+
+Whole objects are not kept: a Pod is tens of kilobytes, and nothing may depend on a field that is not named here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandmount.api import (
+    ANNOTATION_BUILT_FROM,
+    API_VERSION,
+    KIND,
+    LABEL_SANDBOX,
+    LABEL_SANDBOX_UID,
+    MAX_NAME,
+    InvalidSpec,
+    SandboxSpec,
+    parse_spec,
+)
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A Sandbox; ``status`` is the stored one, as it is on the wire."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    deleting: bool
+    spec: SandboxSpec | InvalidSpec
+    status: Mapping[str, Any]
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why something is not running, in Kubernetes' own words: a CamelCase reason and a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A Pod that has a Sandbox's name or our label."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    owner_uid: str | None
+    """uid of the controller in ownerReferences."""
+    owner: str
+    """That controller for people, as ``ReplicaSet web-1``; ``nobody`` without one."""
+    labelled: bool
+    made_for: str | None
+    """uid of the Sandbox that the Pod was made for, by our own label: outlives the removal of the owner reference."""
+    owned_by_sandbox: bool
+    """Whether the controller is a Sandbox, this one or another."""
+    built_from: str
+    deleting: bool
+    phase: str
+    ready: bool
+    ready_since: str | None
+    """When the Ready condition last changed, RFC 3339."""
+    started: bool
+    """Whether its container ever ran; a Pod that never did has touched nothing."""
+    pod_ip: str
+    node_name: str
+    trouble: Trouble | None
+    """Why it is not ready, when the Pod's status says so."""
+    recursive_read_only: Mapping[str, str] = field(default_factory=dict)
+    """Mount path to ``Enabled`` or ``Disabled``, as the kubelet reports it."""
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+
+def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
+    """A Sandbox from the API server's JSON."""
+    metadata = raw["metadata"]
+    spec = parse_spec(raw.get("spec"))
+    if len(metadata["name"]) > MAX_NAME:
+        spec = InvalidSpec((f"metadata.name: has {len(metadata['name'])} characters; at most {MAX_NAME}",))
+    return Sandbox(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        generation=metadata.get("generation", 1),
+        deleting="deletionTimestamp" in metadata,
+        spec=spec,
+        status=raw.get("status") or {},
+    )
+
+
+def parse_pod(raw: Mapping[str, Any]) -> Pod:
+    """A Pod from the API server's JSON."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    labels = metadata.get("labels") or {}
+    owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
+    ready = _condition(status, "Ready")
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    return Pod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        owner_uid=owner["uid"] if owner else None,
+        owner=f"{owner['kind']} {owner['name']}" if owner else "nobody",
+        labelled=LABEL_SANDBOX in labels,
+        made_for=labels.get(LABEL_SANDBOX_UID),
+        owned_by_sandbox=bool(owner and owner["kind"] == KIND and owner["apiVersion"] == API_VERSION),
+        built_from=(metadata.get("annotations") or {}).get(ANNOTATION_BUILT_FROM, ""),
+        deleting="deletionTimestamp" in metadata,
+        phase=status.get("phase", "Pending"),
+        ready=ready.get("status") == "True",
+        ready_since=ready.get("lastTransitionTime"),
+        started=_ever_ran(container),
+        pod_ip=status.get("podIP", ""),
+        node_name=(raw.get("spec") or {}).get("nodeName", ""),
+        trouble=_trouble(status, container),
+        recursive_read_only={
+            m["mountPath"]: m["recursiveReadOnly"]
+            for m in container.get("volumeMounts") or ()
+            if "recursiveReadOnly" in m
+        },
+    )
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    return next((c for c in status.get("conditions") or () if c["type"] == kind), {})
+
+
+def _ever_ran(container: Mapping[str, Any]) -> bool:
+    states = (container.get("state") or {}, container.get("lastState") or {})
+    return bool(container.get("restartCount")) or any("running" in s or "terminated" in s for s in states)
+
+
+def _trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Trouble | None:
+    """The most telling reason first: the container's, then the Pod's, then the scheduler's."""
+    state = container.get("state") or {}
+    if waiting := state.get("waiting"):
+        return Trouble(waiting.get("reason") or "ContainerWaiting", waiting.get("message") or "")
+    if ended := state.get("terminated"):
+        words = ended.get("message") or f"the container ended with exit code {ended.get('exitCode')}"
+        return Trouble(ended.get("reason") or "ContainerEnded", words)
+    if status.get("reason"):
+        return Trouble(status["reason"], status.get("message") or "")
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return Trouble(scheduled.get("reason") or "PodNotScheduled", scheduled.get("message") or "")
+    ready = _condition(status, "Ready")
+    if ready.get("status") == "False" and ready.get("message"):
+        return Trouble(ready.get("reason") or "ContainersNotReady", ready["message"])
+    return None

@@ -1,0 +1,161 @@
+"""build_pod: a Sandbox and its grants to the one Pod that runs it.
+
+Pure. What is not set here a Sandbox cannot reach: no privilege, added capability, host namespace, host port, service
+account token, raw hostPath or label of the user's ever comes into the Pod. Every field that Pod Security's
+"restricted" level asks for is set, but for hostPath volumes and the user id (see docs/safe-mounts.md).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sandmount.allowlist import Grant
+from sandmount.api import (
+    ANNOTATION_BUILT_FROM,
+    API_VERSION,
+    KIND,
+    LABEL_SANDBOX,
+    LABEL_SANDBOX_UID,
+    SandboxSpec,
+    Volume,
+)
+
+CONTAINER = "sandbox"
+"""Name of the only container."""
+
+KEEP_ALIVE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
+"""Runs until it is told to stop, and then stops at once: a plain ``sleep`` as process 1 ignores SIGTERM."""
+
+_PASSED_ON = ("workingDir", "resources", "readinessProbe", "env", "ports")  # the same in a container
+
+
+def labels(name: str, uid: str) -> dict[str, str]:
+    """Labels of a Sandbox's Pod."""
+    return {
+        "app.kubernetes.io/name": "sandbox",
+        "app.kubernetes.io/instance": name,
+        "app.kubernetes.io/managed-by": "sandmount",
+        LABEL_SANDBOX: name,
+        LABEL_SANDBOX_UID: uid,
+    }
+
+
+def built_from(spec: SandboxSpec, grants: Sequence[Grant]) -> str:
+    """What a Pod is built from, in short: ``<spec>.<grants>``, each a hash of 16 hex digits.
+
+    The spec counts as far as it differs from the defaults, so a newer operator with more fields computes the same.
+    """
+    found = [[g.volume, g.root, g.sub_path, g.read_only] for g in grants]
+    return f"{_digest(spec.to_wire())}.{_digest(found)}"
+
+
+def same_spec(one: str, other: str) -> bool:
+    """Whether two values of built_from come from the same spec, whatever was granted."""
+    return one.partition(".")[0] == other.partition(".")[0]
+
+
+def build_pod(namespace: str, name: str, uid: str, spec: SandboxSpec, grants: Sequence[Grant]) -> dict[str, Any]:
+    """The Pod of the Sandbox ``namespace/name`` with that uid.
+
+    ``grants`` holds one Grant for each host volume of ``spec``; a missing one is a KeyError, so that a volume which
+    nobody granted can never be mounted.
+    """
+    by_volume = {g.volume: g for g in grants}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels(name, uid),
+            "annotations": {ANNOTATION_BUILT_FROM: built_from(spec, grants)},
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": KIND,
+                    "name": name,
+                    "uid": uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": _pod_spec(spec, by_volume),
+    }
+
+
+def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant]) -> dict[str, Any]:
+    wire = spec.to_wire()
+    context = spec.security_context.to_wire()
+    pod: dict[str, Any] = {
+        "restartPolicy": spec.restart_policy,
+        "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **{k: context[k] for k in ("supplementalGroups", "fsGroup") if k in context},
+        },
+        "containers": [_container(spec, wire, context, grants)],
+        "volumes": [_volume(v, grants) for v in spec.volumes],
+    }
+    if any(v.host for v in spec.volumes):
+        pod["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _linux_nodes()}}
+    return pod | {
+        k: wire[k] for k in ("imagePullSecrets", "runtimeClassName", "nodeSelector", "tolerations") if k in wire
+    }
+
+
+def _container(
+    spec: SandboxSpec, wire: dict[str, Any], context: dict[str, Any], grants: dict[str, Grant]
+) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": spec.image,
+        "imagePullPolicy": spec.image_pull_policy,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            **{k: v for k, v in context.items() if k not in ("supplementalGroups", "fsGroup")},
+        },
+        "volumeMounts": [_mount(v, grants) for v in spec.volumes],
+        **{k: wire[k] for k in _PASSED_ON if k in wire},
+    }
+    command = KEEP_ALIVE if spec.entrypoint is None else spec.entrypoint
+    if command:
+        container["command"] = list(command)
+    return container
+
+
+def _volume(volume: Volume, grants: dict[str, Grant]) -> dict[str, Any]:
+    if volume.host is not None:
+        source = {"hostPath": {"path": grants[volume.name].root, "type": "Directory"}}
+    elif volume.pvc is not None:
+        source = {"persistentVolumeClaim": {"claimName": volume.pvc.claim_name}}
+    else:
+        source = {"emptyDir": volume.empty_dir.to_wire() if volume.empty_dir else {}}
+    return {"name": volume.name, **source}
+
+
+def _mount(volume: Volume, grants: dict[str, Grant]) -> dict[str, Any]:
+    mount: dict[str, Any] = {"name": volume.name, "mountPath": volume.mount_path}
+    if sub_path := grants[volume.name].sub_path if volume.host else volume.sub_path:
+        mount["subPath"] = sub_path
+    if volume.read_only:
+        # Without the second, what is mounted below the directory on the host stays writable (KEP-3857).
+        mount |= {"readOnly": True, "recursiveReadOnly": "IfPossible"}
+    return mount
+
+
+def _linux_nodes() -> dict[str, Any]:
+    """Host paths and their links are understood here as Linux understands them."""
+    return {
+        "nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
+        ]
+    }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,108 @@
+"""A queue of keys: each key at one worker at a time, coalesced, with growing delays and "look again at".
+
+Knows nothing of what a key stands for. All methods are called from one event loop.
+"""
+
+import asyncio
+import heapq
+import random
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+FIRST_DELAY = 0.5
+"""Seconds until the first retry; each further one waits twice as long."""
+LONGEST_DELAY = 60.0
+
+
+class KeyedQueue(Generic[K]):
+    """Keys to look at, now or later.
+
+    A key that is added while a worker has it comes again after that worker is done: nothing that was seen during
+    a pass is lost, and no key is ever at two workers.
+    """
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._waiting: set[K] = set()
+        self._active: set[K] = set()
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._order = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._jitter = jitter
+
+    def __len__(self) -> int:
+        """Keys that are waiting to be looked at now."""
+        return len(self._waiting)
+
+    def add(self, key: K) -> None:
+        """Look at ``key`` as soon as a worker is free."""
+        self._due.pop(key, None)
+        if key in self._active:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def add_in(self, key: K, seconds: float) -> None:
+        """Look at ``key`` in that many seconds, unless something asks for it earlier; the earliest time wins."""
+        when = asyncio.get_running_loop().time() + max(0.0, seconds)
+        if when >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = when
+        self._order += 1
+        heapq.heappush(self._heap, (when, self._order, key))
+        self._arm()
+
+    async def get(self) -> K:
+        """The next key; the worker must call ``done`` or ``retry`` with it."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._active.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """The worker is through with ``key``; its failures are forgotten."""
+        self._failures.pop(key, None)
+        self._release(key)
+
+    def retry(self, key: K, at_least: float = 0.0) -> float:
+        """The worker failed: ``key`` comes again after a growing delay, of ``at_least`` so many seconds.
+
+        Returns the delay in seconds. Events of the key in the meantime do not shorten it.
+        """
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        delay = min(FIRST_DELAY * 2.0 ** min(count, 10), LONGEST_DELAY)
+        delay = max(at_least, delay * (0.75 + 0.5 * self._jitter()))
+        self._again.discard(key)
+        self._release(key)
+        self.add_in(key, delay)
+        return delay
+
+    def _release(self, key: K) -> None:
+        self._active.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def _arm(self) -> None:
+        """One timer, for the earliest time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._heap:
+            self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._on_time)
+
+    def _on_time(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._heap and self._heap[0][0] <= now:
+            when, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == when:
+                self.add(key)
+        self._timer = None
+        self._arm()

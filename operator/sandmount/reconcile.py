@@ -1,0 +1,301 @@
+"""One pass over one Sandbox: gather, plan, apply, report.
+
+Level-triggered: an event only says which Sandbox to look at, and every pass starts from what is known now. What to do
+is decided in plan.py and what to say in status.py; this module carries it out and remembers nothing that a restarted
+operator would miss.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sandmount.allowlist import Allowlist
+from sandmount.cache import Cache
+from sandmount.cluster import ApiServer, Conflict, Exists, Json, Listed, Missing, Refused, Transient
+from sandmount.events import allowlist_events, event_about_sandbox
+from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
+from sandmount.plan import (
+    Action,
+    CreatePod,
+    DeletePod,
+    Plan,
+    RelabelPod,
+    make_plan,
+    plan_without_sandbox,
+    pod_refused,
+)
+from sandmount.queue import KeyedQueue
+from sandmount.settings import Settings
+from sandmount.status import Happening, Stage, compute_status, happenings, merge_patch
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 1.0
+"""An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
+
+FILL_AGAIN = 0.2
+"""Seconds between looks whether the watches have brought all that exists, at the start."""
+
+OUTDATED_AGAIN = 1.0
+"""Seconds until a Sandbox is looked at again when a write found it outdated and no watch event came."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Reconciler:
+    """The caches, the queue and the workers that empty it."""
+
+    def __init__(self, api: ApiServer, settings: Settings, now: Callable[[], datetime] = _utc_now) -> None:
+        self._api = api
+        self._settings = settings
+        self._now = now
+        self._allowlist: Allowlist | None = None
+        self._sandboxes: Cache[Sandbox] = Cache()
+        self._pods: Cache[Pod] = Cache()
+        self._queue: KeyedQueue[Key] = KeyedQueue()
+        self._unwatched: set[Key] = set()  # names at which a Pod stands that the watch does not show
+        self._moving_since: dict[Key, float] = {}
+        self._relisted = asyncio.Event()
+        self._allowlist_loaded = asyncio.Event()
+
+    # What the watches tell. None of these waits for anything.
+
+    def saw_sandbox(self, event: str | None, raw: Mapping[str, Any]) -> None:
+        """A watch event of a Sandbox; ``event`` is None when it comes from a list."""
+        self._saw(self._sandboxes, event, parse_sandbox(raw))
+
+    def saw_pod(self, event: str | None, raw: Mapping[str, Any]) -> None:
+        """A watch event of a Pod with our label."""
+        self._saw(self._pods, event, parse_pod(raw))
+
+    def _saw(self, cache: Cache[Any], event: str | None, seen: Sandbox | Pod) -> None:
+        if event == "DELETED":
+            cache.drop(seen)
+        else:
+            cache.put(seen)
+        if event is None:
+            self._relisted.set()
+        self._queue.add(seen.key)
+
+    async def saw_allowlist(self, allowlist: Allowlist, config_map: Json | None) -> None:
+        """A list was loaded; every Sandbox is decided on again when it is another one."""
+        known, self._allowlist = self._allowlist, allowlist
+        self._allowlist_loaded.set()
+        if known is not None and known.version == allowlist.version:
+            return
+        for key in self._sandboxes:
+            self._queue.add(key)
+        log.info("allowlist loaded: %d roots, version %s", len(allowlist.entries), allowlist.version)
+        for event in allowlist_events(allowlist, config_map, self._settings, self._now()):
+            log.warning("allowlist: %s", event["note"])
+            await self._write_event(self._settings.namespace, event)
+
+    # What keeps the caches true.
+
+    async def wait_until_filled(self) -> None:
+        """Returns when the watches have brought all that exists, so that nothing is decided on half a picture."""
+        await self._allowlist_loaded.wait()
+        while not await self._is_filled():  # noqa: ASYNC110 - nothing announces it, so we ask
+            await asyncio.sleep(FILL_AGAIN)
+        self._relisted.clear()
+
+    async def _is_filled(self) -> bool:
+        try:
+            for cache, listed in self._kinds():
+                found = await listed()
+                if isinstance(found, Missing) or any(cache.get(key) is None for key in found[0]):
+                    return False
+        except Transient as error:
+            log.warning("%s; asking again", error)
+            return False
+        return True
+
+    def _kinds(self) -> tuple[tuple[Cache[Any], Callable[[], Awaitable[Listed | Missing]]], ...]:
+        return (self._pods, self._api.list_pods), (self._sandboxes, self._api.list_sandboxes)
+
+    async def keep_swept(self) -> None:
+        """Drops what vanished while a watch was broken: every few minutes, and whenever a watch lists again.
+
+        kopf lists again after a 410 Gone and never says what is no longer there.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.sweep_seconds):
+                    await self._relisted.wait()
+                await asyncio.sleep(QUIET_SECONDS)  # one sweep for all that one list brings
+            except TimeoutError:
+                pass
+            self._relisted.clear()
+            try:
+                await self.sweep()
+            except Transient as error:
+                log.warning("%s; sweeping again", error)
+                self._relisted.set()
+
+    async def sweep(self) -> None:
+        """Compares the caches with what exists."""
+        for cache, listed in self._kinds():
+            found = await listed()
+            if isinstance(found, Missing):
+                continue
+            for key in cache.sweep(*found):
+                log.info("%s/%s vanished while no watch was looking", *key)
+                self._queue.add(key)
+
+    # The passes.
+
+    async def work(self) -> None:
+        """One worker: takes keys from the queue for ever."""
+        while True:
+            key = await self._queue.get()
+            try:
+                await self.look_at(key)
+            except Transient as error:
+                delay = self._queue.retry(key, error.retry_after)
+                log.warning("%s/%s: %s; again in %.1f s", *key, error, delay)
+            except Exception:  # a mistake of ours in one Sandbox must not stop all others; it is loud, and slow
+                delay = self._queue.retry(key)
+                log.exception("%s/%s: unexpected error; again in %.1f s", *key, delay)
+            else:
+                self._queue.done(key)
+
+    async def look_at(self, key: Key) -> None:
+        """One pass."""
+        sandbox, pod = self._sandboxes.get(key), await self._pod_at(key)
+        if sandbox is None:
+            self._moving_since.pop(key, None)
+            if pod is not None:
+                await self._look_at_leftover(pod)
+            return
+        if self._allowlist is None:
+            raise Transient("no allowlist has been loaded yet")
+        plan = make_plan(sandbox, self._allowlist, pod, self._settings)
+        outcome = await self._apply(key, plan, plan.action) if plan.action else plan
+        if outcome is None:
+            self._queue.add(key)
+            return
+        await self._report(sandbox, outcome)
+        if outcome.look_again is not None:
+            self._queue.add_in(key, outcome.look_again)
+
+    async def _pod_at(self, key: Key) -> Pod | None:
+        """The Pod of that name: from the watch, or read where a Pod stands that the watch does not show."""
+        pod = self._pods.get(key)
+        if pod is not None or key not in self._unwatched:
+            return pod
+        answer = await self._api.get_pod(key)
+        if not isinstance(answer, dict):
+            self._unwatched.discard(key)
+            return None
+        pod = parse_pod(answer)
+        if pod.labelled:
+            self._unwatched.discard(key)
+            self._pods.put(pod)
+        return pod
+
+    async def _look_at_leftover(self, pod: Pod) -> None:
+        """A Pod whose Sandbox the cache does not know. Only a live read tells whether it is really gone."""
+        plan = plan_without_sandbox(pod)
+        if plan.action is None:
+            return
+        answer = await self._api.get_sandbox(pod.key)
+        if isinstance(answer, dict) and answer["metadata"]["uid"] == pod.made_for:
+            self._sandboxes.put(parse_sandbox(answer))
+            self._queue.add(pod.key)
+        elif isinstance(answer, dict | Missing):
+            await self._carry_out(pod.key, plan.action)
+            log.info("%s/%s: deleted a Pod whose Sandbox is gone", *pod.key)
+
+    async def _apply(self, key: Key, plan: Plan, action: Action) -> Plan | None:
+        """Carries out the action: the plan to report, or None when things are not as they were thought to be."""
+        answer = await self._carry_out(key, action)
+        match answer, action:
+            case dict(), _:
+                return plan
+            case Refused(message, final), CreatePod() if plan.verdict is not None:
+                return pod_refused(plan.verdict, final=final, message=message)
+            case Missing(), CreatePod():
+                return Plan()  # its namespace is going away, and the Sandbox with it
+            case Refused(message), _:
+                raise Transient(f"{type(action).__name__} was refused: {message}", retry_after=30)
+            case Conflict(), CreatePod():
+                raise Transient("the Pod's creation met a conflict")  # a quota that others were counting too
+        return None
+
+    async def _carry_out(self, key: Key, action: Action) -> Json | Missing | Exists | Conflict | Refused:
+        """Does it, and keeps what the answer says."""
+        match action:
+            case CreatePod(body):
+                answer = await self._api.create_pod(body)
+                if isinstance(answer, dict):
+                    self._pods.put(parse_pod(answer))
+                elif isinstance(answer, Exists):
+                    self._unwatched.add(key)
+            case DeletePod(uid, grace, reason, message):
+                answer = await self._api.delete_pod(key, uid, grace)
+                log.info("%s/%s: Pod deleted: %s: %s", *key, reason, message)
+                if isinstance(answer, dict) and answer.get("kind") == "Pod":
+                    self._pods.update(parse_pod(answer))
+                elif isinstance(answer, Missing | Conflict):
+                    self._forget_pod(key, uid)
+            case RelabelPod(uid, wanted):
+                answer = await self._api.label_pod(key, uid, wanted)
+                log.warning("%s/%s: a label of ours had been changed on its Pod; put back", *key)
+                if isinstance(answer, dict):
+                    self._unwatched.discard(key)
+                    self._pods.put(parse_pod(answer))
+        return answer
+
+    def _forget_pod(self, key: Key, uid: str) -> None:
+        """The cache was behind: this Pod is gone. What stands there now is read."""
+        known = self._pods.get(key)
+        if known is not None and known.uid == uid:
+            self._pods.drop(known)
+        self._unwatched.add(key)
+
+    async def _report(self, sandbox: Sandbox, plan: Plan) -> None:
+        """Writes the status when it changed, and the Events of the change."""
+        key, verdict = sandbox.key, plan.verdict
+        if verdict is None:
+            return
+        moving = verdict.state.stage is Stage.MOVING
+        status = compute_status(sandbox, verdict, self._pods.get(key), self._now())
+        patch = merge_patch(sandbox.status, status)
+        if not patch:
+            self._moving_since.pop(key, None)
+            return
+        if moving and (wait := self._quiet_left(key)) > 0:
+            self._queue.add_in(key, wait)
+            return
+        answer = await self._api.patch_status(key, sandbox.uid, sandbox.resource_version, patch)
+        self._moving_since.pop(key, None)
+        if isinstance(answer, dict):
+            self._sandboxes.update(parse_sandbox(answer))
+            changes = happenings(sandbox.status, status)
+            if isinstance(plan.action, DeletePod) and moving:
+                changes.append(Happening("Normal", plan.action.reason, plan.action.message))
+            for change in changes:
+                await self._write_event(sandbox.namespace, event_about_sandbox(sandbox, change, self._now()))
+        elif isinstance(answer, Conflict):
+            self._queue.add_in(key, OUTDATED_AGAIN)
+        elif isinstance(answer, Refused):
+            log.error("%s/%s: its status cannot be written: %s", *key, answer.message)
+
+    def _quiet_left(self, key: Key) -> float:
+        """Seconds that an in-between status still waits."""
+        now = asyncio.get_running_loop().time()
+        return self._moving_since.setdefault(key, now) + QUIET_SECONDS - now
+
+    async def _write_event(self, namespace: str, body: Json) -> None:
+        """Events are for people and help nobody when they are late, so a failed one is logged and not tried again."""
+        try:
+            answer = await self._api.create_event(namespace, body)
+        except Transient as error:
+            log.warning("an Event could not be written: %s", error)
+        else:
+            if not isinstance(answer, dict | Missing):
+                log.warning("an Event could not be written: %s", answer)

@@ -1,0 +1,54 @@
+"""Settings of one operator process: what an admin may choose, with the safe choice as default where there is one.
+
+Each setting is an option of ``sandmount run`` and an environment variable; docs/settings.md lists them.
+"""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EmptyAllowlist(StrEnum):
+    """What an explicit empty list ``[]`` means."""
+
+    ALLOW = "allow"  # every path, as OpenSandbox documents its [storage] section
+    DENY = "deny"
+
+
+class SecretRefs(StrEnum):
+    """Whether ``env[].valueFrom.secretKeyRef`` may be used."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class OnRevoke(StrEnum):
+    """What happens to a running Sandbox that a valid allowlist no longer allows."""
+
+    TERMINATE = "Terminate"
+    WARN = "Warn"
+
+
+class Settings(BaseModel):
+    """All settings; frozen, made once at start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str = Field(default="sandmount-system", min_length=1)
+    """The operator's own namespace: the allowlist is read there and nowhere else."""
+
+    allowlist_name: str = Field(default="sandmount-host-paths", min_length=1)
+    """Name of the allowlist's ConfigMap."""
+
+    empty_allowlist: EmptyAllowlist = EmptyAllowlist.ALLOW
+    secret_refs: SecretRefs = SecretRefs.DENY
+    on_revoke: OnRevoke = OnRevoke.TERMINATE
+
+    runtime_classes: frozenset[str] = frozenset()
+    """RuntimeClasses that a Sandbox may name; ``*`` stands for any."""
+
+    workers: int = Field(default=16, ge=1, le=256)
+    """Sandboxes looked at at the same time, so requests under way to the API server."""
+
+    sweep_seconds: float = Field(default=300.0, ge=1.0)
+    """How often the caches are compared with a metadata-only list, in seconds."""
