@@ -177,8 +177,8 @@ def _from_items(items: Sequence[object], version: str) -> Allowlist:
         outer = min((r for r in roots if r != root and paths.is_within(root, r)), key=len, default=None)
         if outer is not None:
             problem = (
-                f"{paths.quoted(root)} lies inside item {roots[outer]}, {paths.quoted(outer)}: who may write there could "
-                "replace it by a link; remove one of the two"
+                f"{paths.quoted(root)} lies inside item {roots[outer]}, {paths.quoted(outer)}: "
+                "who may write there could replace it by a link; remove one of the two"
             )
             bad.append(BadItem(position, problem, root))
     nested = {b.path for b in bad}

@@ -127,7 +127,7 @@ def _against_settings(spec: SandboxSpec, settings: Settings) -> State | None:
     name = spec.runtime_class_name
     if name and not settings.runtime_classes & {name, "*"}:
         allowed = ", ".join(sorted(settings.runtime_classes)) or "none"
-        words = f'runtimeClassName "{name}" is not allowed; allowed here: {allowed} (setting runtimeClasses of the operator)'
+        words = f'runtimeClassName "{name}" is not allowed; allowed here: {allowed} (setting runtimeClasses)'
         return _stuck("RuntimeClassNotAllowed", words)
     return None
 

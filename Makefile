@@ -1,0 +1,65 @@
+# Sandmount: every target does its own set-up. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := operator tests examples
+
+.PHONY: help demo test check unit cluster-up cluster-down cluster-status format requirements clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Start a real cluster and run the five host volume scenarios
+	@$(BIN)/python examples/host-volume-mount/run.py
+
+test: check ## Run all checks and all tests, on a cluster that is started and removed for it
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED) ## Lint, format, types and the import contracts
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/lint-imports --no-logo
+
+unit: $(INSTALLED) ## Run only the tests that need no cluster
+	@$(BIN)/python -m pytest tests/unit
+
+cluster-up: $(INSTALLED) ## Start the cluster that demo and tests use, or mend it
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: $(INSTALLED) ## Stop the cluster and remove what it left
+	@$(BIN)/python -m tests.cluster down
+
+cluster-status: $(INSTALLED) ## Say which parts of the cluster run
+	@$(BIN)/python -m tests.cluster status
+
+format: $(INSTALLED) ## Format the code
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+requirements: $(INSTALLED) ## Pin the dependencies of pyproject.toml anew, with hashes
+	@set -e; $(BIN)/python -m pip install --quiet uv; \
+	pin="$(BIN)/uv pip compile pyproject.toml --upgrade --generate-hashes --universal --python-version 3.11 --quiet \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'"; \
+	eval "$$pin -o requirements.txt"; eval "$$pin --extra dev -o requirements-dev.txt"
+
+clean: ## Remove what the targets made inside the repository
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# On Debian and Ubuntu python3 comes without the venv module.
+$(INSTALLED): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Sandmount needs Python 3.11 or newer; set PYTHON=... to one" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3-venv; } || \
+	  { echo "Python's venv module is missing; install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "Installing the Python packages into $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@echo "$(CURDIR)/operator" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sandmount.pth"
+	@touch $@
