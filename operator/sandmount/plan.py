@@ -77,7 +77,7 @@ def make_plan(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings:
 
 def _judged(sandbox: Sandbox, spec: SandboxSpec, allowlist: Allowlist, pod: Pod | None, settings: Settings) -> Plan:
     if refusal := _against_settings(spec, settings):
-        return _not_allowed(spec, pod, Verdict(refusal), firm=True)
+        return _not_allowed(spec, pod, Verdict(refusal), firm=settings.on_revoke is OnRevoke.TERMINATE)
     decisions = [d for v in spec.volumes if (d := allowlist.decide(sandbox.namespace, v)) is not None]
     if denials := tuple(d for d in decisions if isinstance(d, Denial)):
         refusal = _stuck(denials[0].reason, "; ".join(d.message for d in denials))
@@ -161,7 +161,8 @@ def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod
         return Plan(DeletePod(pod.uid, None, "PodReplaced", words), say(_moving("PodReplaced", words)))
     intact = pod.labelled and pod.made_for == sandbox.uid
     action = None if intact else RelabelPod(pod.uid, labels(sandbox.name, sandbox.uid))
-    return Plan(action, say(_from_pod(pod)))
+    state = _from_pod(pod)
+    return Plan(action, Verdict(state) if state.stage is Stage.FINISHED else say(state))
 
 
 def _from_pod(pod: Pod) -> State:
