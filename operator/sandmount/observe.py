@@ -63,10 +63,11 @@ class Pod:
     owner: str
     """That controller for people, as ``ReplicaSet web-1``; ``nobody`` without one."""
     labelled: bool
+    """Whether our label names the Pod itself, as on every Pod of ours; on a copy under another name it does not."""
     made_for: str | None
     """uid of the Sandbox that the Pod was made for, by our own label: outlives the removal of the owner reference."""
-    owned_by_sandbox: bool
-    """Whether the controller is a Sandbox, this one or another."""
+    owned_by_namesake: bool
+    """Whether the controller is a Sandbox of the Pod's name, today's or an earlier one."""
     built_from: str
     deleting: bool
     phase: str
@@ -113,6 +114,7 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
     owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
     ready = _condition(status, "Ready")
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    namesake = [KIND, API_VERSION, metadata["name"]]
     return Pod(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -120,9 +122,9 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
         resource_version=metadata["resourceVersion"],
         owner_uid=owner["uid"] if owner else None,
         owner=f"{owner['kind']} {owner['name']}" if owner else "nobody",
-        labelled=LABEL_SANDBOX in labels,
+        labelled=labels.get(LABEL_SANDBOX) == metadata["name"],
         made_for=labels.get(LABEL_SANDBOX_UID),
-        owned_by_sandbox=bool(owner and owner["kind"] == KIND and owner["apiVersion"] == API_VERSION),
+        owned_by_namesake=bool(owner and [owner[k] for k in ("kind", "apiVersion", "name")] == namesake),
         built_from=(metadata.get("annotations") or {}).get(ANNOTATION_BUILT_FROM, ""),
         deleting="deletionTimestamp" in metadata,
         phase=status.get("phase", "Pending"),

@@ -92,9 +92,10 @@ def plan_without_sandbox(pod: Pod) -> Plan:
     One that still has its owner reference is the garbage collector's. One that lost it (an orphaning delete) would
     keep its host directories with nobody in charge of it, so it is deleted; a Pod of anybody else is left alone.
     """
-    if pod.made_for is None or pod.owner_uid is not None or pod.deleting:
+    ours = pod.labelled and pod.made_for is not None and pod.built_from
+    if not ours or pod.owner_uid is not None or pod.deleting:
         return Plan()
-    return Plan(action=DeletePod(pod.uid, None, "SandboxGone", "the Sandbox of this Pod no longer exists"))
+    return Plan(action=DeletePod(pod.uid, None, "PodOrphaned", "no Sandbox owns this Pod any more"))
 
 
 def name_taken(pod: Pod) -> Plan:
@@ -110,12 +111,12 @@ def pod_refused(verdict: Verdict, *, final: bool, message: str) -> Plan:
 
 
 def _name_in_use(sandbox: Sandbox, pod: Pod) -> Plan:
-    leftover = pod.made_for not in (None, sandbox.uid) and (pod.owner_uid is None or pod.owned_by_sandbox)
-    if not leftover:
+    orphaned = plan_without_sandbox(pod).action
+    if not orphaned and not pod.owned_by_namesake and not pod.deleting:
         return name_taken(pod)
     words = f'the Pod of an earlier Sandbox named "{sandbox.name}" is being removed'
     state = _moving("PreviousPodTerminating", words)
-    return Plan(plan_without_sandbox(pod).action, Verdict(state), look_again=NAME_TAKEN_AGAIN)
+    return Plan(orphaned, Verdict(state), look_again=NAME_TAKEN_AGAIN)
 
 
 def _against_settings(spec: SandboxSpec, settings: Settings) -> State | None:
