@@ -36,6 +36,9 @@ LABEL_SANDBOX = f"{GROUP}/sandbox"
 LABEL_SANDBOX_UID = f"{GROUP}/sandbox-uid"
 ANNOTATION_BUILT_FROM = f"{GROUP}/built-from"
 
+CONTAINER = "sandbox"
+"""Name of the container that runs the image, in the Pods that we make."""
+
 MAX_NAME = 63
 """A Sandbox's name is also a label value."""
 

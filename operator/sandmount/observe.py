@@ -3,21 +3,27 @@
 Whole objects are not kept: a Pod is tens of kilobytes, and nothing may depend on a field that is not named here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandmount.api import (
     ANNOTATION_BUILT_FROM,
     API_VERSION,
+    CONTAINER,
     KIND,
     LABEL_SANDBOX,
     LABEL_SANDBOX_UID,
     MAX_NAME,
+    HostDirectory,
     InvalidSpec,
     SandboxSpec,
+    Volume,
     parse_spec,
 )
+
+_COLLECTORS = {"foregroundDeletion", "orphan"}
+"""Finalizers of the garbage collector itself."""
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -33,6 +39,8 @@ class Sandbox:
     resource_version: str
     generation: int
     deleting: bool
+    held: bool
+    """Whether somebody's finalizer keeps it although it is being deleted; the garbage collector then leaves its Pod."""
     spec: SandboxSpec | InvalidSpec
     status: Mapping[str, Any]
 
@@ -78,6 +86,10 @@ class Pod:
     """Whether its container ever ran; a Pod that never did has touched nothing."""
     pod_ip: str
     node_name: str
+    grace: int
+    """Seconds that it may take to end."""
+    host_mounts: tuple[Volume, ...]
+    """What it has of the host, whatever the Sandbox asks for by now."""
     trouble: Trouble | None
     """Why it is not ready, when the Pod's status says so."""
     recursive_read_only: Mapping[str, str] = field(default_factory=dict)
@@ -102,6 +114,7 @@ def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
         resource_version=metadata["resourceVersion"],
         generation=metadata.get("generation", 1),
         deleting="deletionTimestamp" in metadata,
+        held=bool(set(metadata.get("finalizers") or ()) - _COLLECTORS),
         spec=spec,
         status=raw.get("status") or {},
     )
@@ -109,11 +122,12 @@ def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
 
 def parse_pod(raw: Mapping[str, Any]) -> Pod:
     """A Pod from the API server's JSON."""
-    metadata, status = raw["metadata"], raw.get("status") or {}
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     labels = metadata.get("labels") or {}
     owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
     ready = _condition(status, "Ready")
-    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    # By name: admission may have added containers, and the kubelet sorts.
+    container = _named(status.get("containerStatuses"), CONTAINER)
     namesake = [KIND, API_VERSION, metadata["name"]]
     return Pod(
         namespace=metadata["namespace"],
@@ -132,7 +146,9 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
         ready_since=ready.get("lastTransitionTime"),
         started=_ever_ran(container),
         pod_ip=status.get("podIP", ""),
-        node_name=(raw.get("spec") or {}).get("nodeName", ""),
+        node_name=spec.get("nodeName", ""),
+        grace=spec.get("terminationGracePeriodSeconds", 30),
+        host_mounts=_host_mounts(spec),
         trouble=_trouble(status, container),
         recursive_read_only={
             m["mountPath"]: m["recursiveReadOnly"]
@@ -144,6 +160,26 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((c for c in status.get("conditions") or () if c["type"] == kind), {})
+
+
+def _named(items: Iterable[Mapping[str, Any]] | None, name: str) -> Mapping[str, Any]:
+    return next((i for i in items or () if i["name"] == name), {})
+
+
+def _host_mounts(spec: Mapping[str, Any]) -> tuple[Volume, ...]:
+    """The host directories that the container has, written as the volumes of a spec that would mount the same."""
+    roots = {v["name"]: v["hostPath"]["path"] for v in spec.get("volumes") or () if "hostPath" in v}
+    return tuple(
+        Volume.model_construct(
+            name=mount["name"],
+            mount_path=mount["mountPath"],
+            host=HostDirectory.model_construct(path=roots[mount["name"]]),
+            sub_path=mount.get("subPath"),
+            read_only=mount.get("readOnly", False),
+        )
+        for mount in _named(spec.get("containers"), CONTAINER).get("volumeMounts") or ()
+        if mount["name"] in roots
+    )
 
 
 def _ever_ran(container: Mapping[str, Any]) -> bool:

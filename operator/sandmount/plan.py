@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sandmount.allowlist import Allowlist, Denial, Grant
-from sandmount.api import InvalidSpec, SandboxSpec
+from sandmount.api import InvalidSpec, SandboxSpec, Volume
 from sandmount.observe import Pod, Sandbox
 from sandmount.pod import build_pod, built_from, labels, same_spec
 from sandmount.settings import OnRevoke, SecretRefs, Settings
@@ -64,26 +64,27 @@ class Plan:
 
 def make_plan(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings: Settings) -> Plan:
     """The next step for one Sandbox. ``pod`` is the Pod of its name, whoever made it, or None."""
+    ours = pod if pod is not None and pod.owner_uid == sandbox.uid else None
     if sandbox.deleting:
-        return Plan()
+        return _being_deleted(sandbox, ours)
     if finished := finished_condition(sandbox.status):
         return Plan(None, Verdict(State(Stage.FINISHED, "Succeeded", finished["reason"], finished["message"])))
-    if isinstance(sandbox.spec, InvalidSpec):
-        return Plan(None, Verdict(_stuck("InvalidSpec", "; ".join(sandbox.spec.problems))))
-    if pod is not None and pod.owner_uid != sandbox.uid:
+    if pod is not None and ours is None:
         return _name_in_use(sandbox, pod)
-    return _judged(sandbox, sandbox.spec, allowlist, pod, settings)
+    return _judge(sandbox, allowlist, ours, settings)
 
 
-def _judged(sandbox: Sandbox, spec: SandboxSpec, allowlist: Allowlist, pod: Pod | None, settings: Settings) -> Plan:
-    if refusal := _against_settings(spec, settings):
-        return _not_allowed(spec, pod, Verdict(refusal), firm=settings.on_revoke is OnRevoke.TERMINATE)
-    decisions = [d for v in spec.volumes if (d := allowlist.decide(sandbox.namespace, v)) is not None]
-    if denials := tuple(d for d in decisions if isinstance(d, Denial)):
-        refusal = _stuck(denials[0].reason, "; ".join(d.message for d in denials))
-        firm = allowlist.firm and settings.on_revoke is OnRevoke.TERMINATE
-        return _not_allowed(spec, pod, Verdict(refusal, denials=denials), firm=firm)
-    return _allowed(sandbox, spec, tuple(d for d in decisions if isinstance(d, Grant)), pod)
+def _judge(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings: Settings) -> Plan:
+    """What a Sandbox may have, and what follows for its own Pod."""
+    firm = settings.on_revoke is OnRevoke.TERMINATE
+    if isinstance(sandbox.spec, InvalidSpec):
+        return _invalid(sandbox, sandbox.spec, allowlist, pod, firm=firm and allowlist.firm)
+    if refusal := _against_settings(sandbox.spec, settings):
+        return _not_allowed(sandbox.spec, pod, Verdict(refusal), firm=firm)
+    grants, denials = _decisions(sandbox.namespace, sandbox.spec.volumes, allowlist)
+    if denials:
+        return _not_allowed(sandbox.spec, pod, _denied(denials), firm=firm and allowlist.firm)
+    return _allowed(sandbox, sandbox.spec, grants, pod)
 
 
 def plan_without_sandbox(pod: Pod) -> Plan:
@@ -119,6 +120,36 @@ def _name_in_use(sandbox: Sandbox, pod: Pod) -> Plan:
     return Plan(orphaned, Verdict(state), look_again=NAME_TAKEN_AGAIN)
 
 
+def _being_deleted(sandbox: Sandbox, pod: Pod | None) -> Plan:
+    """The garbage collector takes the Pod, unless a finalizer of somebody's holds the Sandbox back."""
+    if not sandbox.held or pod is None or pod.deleting:
+        return Plan()
+    words = "the Sandbox is being deleted and a finalizer holds it back"
+    return Plan(DeletePod(pod.uid, None, "SandboxDeleted", words))
+
+
+def _invalid(sandbox: Sandbox, spec: InvalidSpec, allowlist: Allowlist, pod: Pod | None, *, firm: bool) -> Plan:
+    """Nothing new is made of a spec that cannot be read; what runs is judged by what it mounts."""
+    verdict = Verdict(_stuck("InvalidSpec", "; ".join(spec.problems)))
+    if pod is None or pod.deleting:
+        return Plan(None, verdict)
+    _, denials = _decisions(sandbox.namespace, pod.host_mounts, allowlist)
+    if denials and (firm or not pod.started):
+        return _revoked(pod, _denied(denials))
+    return Plan(None, verdict)
+
+
+def _decisions(
+    namespace: str, volumes: Iterable[Volume], allowlist: Allowlist
+) -> tuple[tuple[Grant, ...], tuple[Denial, ...]]:
+    found = [allowlist.decide(namespace, v) for v in volumes]
+    return tuple(d for d in found if isinstance(d, Grant)), tuple(d for d in found if isinstance(d, Denial))
+
+
+def _denied(denials: tuple[Denial, ...]) -> Verdict:
+    return Verdict(_stuck(denials[0].reason, "; ".join(d.message for d in denials)), denials=denials)
+
+
 def _against_settings(spec: SandboxSpec, settings: Settings) -> State | None:
     """Whether the operator's settings forbid something in the spec."""
     secrets = [e.name for e in spec.env if e.value_from and e.value_from.secret_key_ref]
@@ -137,14 +168,21 @@ def _not_allowed(spec: SandboxSpec, pod: Pod | None, verdict: Verdict, *, firm: 
     """A Pod that has run stays when the refusal is not firm and its spec is the one that was once allowed."""
     if pod is None:
         return Plan(None, verdict)
-    stopping = replace(verdict, state=replace(verdict.state, phase="Stopping"))
     if pod.deleting:
-        return Plan(None, stopping)
+        return Plan(None, _stopping(verdict))
     if pod.started and not firm:
         unchanged = same_spec(pod.built_from, built_from(spec, ()))
         return Plan(None, replace(verdict, state=_from_pod(pod)) if unchanged else verdict)
-    grace = min(spec.termination_grace_period_seconds, MAX_REVOCATION_GRACE)
-    return Plan(DeletePod(pod.uid, grace, verdict.state.reason, verdict.state.message), stopping)
+    return _revoked(pod, verdict)
+
+
+def _revoked(pod: Pod, verdict: Verdict) -> Plan:
+    grace = min(pod.grace, MAX_REVOCATION_GRACE)
+    return Plan(DeletePod(pod.uid, grace, verdict.state.reason, verdict.state.message), _stopping(verdict))
+
+
+def _stopping(verdict: Verdict) -> Verdict:
+    return replace(verdict, state=replace(verdict.state, phase="Stopping"))
 
 
 def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod: Pod | None) -> Plan:
@@ -163,7 +201,7 @@ def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod
     intact = pod.labelled and pod.made_for == sandbox.uid
     action = None if intact else RelabelPod(pod.uid, labels(sandbox.name, sandbox.uid))
     state = _from_pod(pod)
-    return Plan(action, Verdict(state) if state.stage is Stage.FINISHED else say(state))
+    return Plan(action, replace(say(state), denials=None) if state.stage is Stage.FINISHED else say(state))
 
 
 def _from_pod(pod: Pod) -> State:

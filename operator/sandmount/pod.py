@@ -14,15 +14,13 @@ from sandmount.allowlist import Grant
 from sandmount.api import (
     ANNOTATION_BUILT_FROM,
     API_VERSION,
+    CONTAINER,
     KIND,
     LABEL_SANDBOX,
     LABEL_SANDBOX_UID,
     SandboxSpec,
     Volume,
 )
-
-CONTAINER = "sandbox"
-"""Name of the only container."""
 
 KEEP_ALIVE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
 """Runs until it is told to stop, and then stops at once: a plain ``sleep`` as process 1 ignores SIGTERM."""

@@ -188,9 +188,11 @@ class Reconciler:
         if pod is not None or key not in self._unwatched:
             return pod
         answer = await self._api.get_pod(key)
-        if not isinstance(answer, dict):
+        if isinstance(answer, Missing):
             self._unwatched.discard(key)
             return None
+        if not isinstance(answer, dict):
+            raise Transient(f"the Pod cannot be read: {answer}", retry_after=30)
         pod = parse_pod(answer)
         if pod.labelled:
             self._unwatched.discard(key)
@@ -248,6 +250,8 @@ class Reconciler:
                 if isinstance(answer, dict):
                     self._unwatched.discard(key)
                     self._pods.put(parse_pod(answer))
+                elif isinstance(answer, Missing | Conflict):
+                    self._forget_pod(key, uid)
         return answer
 
     def _forget_pod(self, key: Key, uid: str) -> None:

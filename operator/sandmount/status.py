@@ -75,6 +75,8 @@ def compute_status(sandbox: Sandbox, verdict: Verdict, pod: Pod | None, now: dat
         status["startedAt"] = started
     if verdict.grants:
         status["volumes"] = [_granted(g, sandbox, pod) for g in verdict.grants]
+    elif state.stage is Stage.FINISHED and "volumes" in sandbox.status:
+        status["volumes"] = sandbox.status["volumes"]  # the record of what it had
     return status
 
 
