@@ -4,7 +4,7 @@ Pure: it reads nothing, writes nothing and knows no clock. Checks go from what c
 Pod's name and what is allowed, to what the Pod does; the first that applies decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,7 +68,7 @@ def make_plan(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings:
     if sandbox.deleting:
         return _being_deleted(sandbox, ours)
     if finished := finished_condition(sandbox.status):
-        return Plan(None, Verdict(State(Stage.FINISHED, "Succeeded", finished["reason"], finished["message"])))
+        return _finished(finished, ours)
     if pod is not None and ours is None:
         return _name_in_use(sandbox, pod)
     return _judge(sandbox, allowlist, ours, settings)
@@ -126,6 +126,14 @@ def _being_deleted(sandbox: Sandbox, pod: Pod | None) -> Plan:
         return Plan()
     words = "the Sandbox is being deleted and a finalizer holds it back"
     return Plan(DeletePod(pod.uid, None, "SandboxDeleted", words))
+
+
+def _finished(condition: Mapping[str, Any], pod: Pod | None) -> Plan:
+    """Final, so that a Pod which still runs must not: the condition may have been written by anybody."""
+    verdict = Verdict(State(Stage.FINISHED, "Succeeded", condition["reason"], condition["message"]))
+    if pod is None or pod.deleting or pod.phase in ("Succeeded", "Failed"):
+        return Plan(None, verdict)
+    return Plan(DeletePod(pod.uid, None, "Finished", "its Sandbox is finished"), verdict)
 
 
 def _invalid(sandbox: Sandbox, spec: InvalidSpec, allowlist: Allowlist, pod: Pod | None, *, firm: bool) -> Plan:
