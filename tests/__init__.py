@@ -1,0 +1,1 @@
+"""Tests of Sandmount. Nothing here is part of what is installed."""
