@@ -191,7 +191,7 @@ def _from_items(items: Sequence[object], version: str) -> Allowlist:
         else:
             roots[found] = position
     for root, position in roots.items():
-        outer = min((r for r in roots if r != root and paths.is_within(root, r)), key=len, default=None)
+        outer = next((r for r in paths.upwards(root) if r != root and r in roots), None)
         if outer is not None:
             problem = (
                 f"{paths.quoted(root)} lies inside item {roots[outer]}, {paths.quoted(outer)}: "

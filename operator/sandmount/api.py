@@ -87,7 +87,7 @@ Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 class Model(BaseModel):
     """Base of everything in a spec: frozen, camelCase on the wire, unknown fields refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
     def to_wire(self) -> dict[str, Any]:
         """The fields that differ from their defaults, with the names that Kubernetes uses."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sandmount import paths
 from sandmount.allowlist import Allowlist, Denial, Grant
 from sandmount.api import InvalidSpec, SandboxSpec, Volume
 from sandmount.observe import Pod, Sandbox
@@ -223,7 +224,17 @@ def _from_pod(pod: Pod) -> State:
             return _stuck("PodFailed", f"the Pod failed: {_sentence([reason, words])}")
         case _ if pod.ready:
             return State(Stage.READY, "Running", "PodReady", "the container runs")
-    return _moving(reason or "PodPending", words or "the Pod is being started")
+    return _moving(reason or "PodPending", _with_place(pod, words) or "the Pod is being started")
+
+
+def _with_place(pod: Pod, words: str) -> str:
+    """The kubelet's words on a refused subPath, with the place that they are about: it names only the volume."""
+    for volume in pod.host_mounts:
+        if volume.host and volume.sub_path and "subPath" in words and f'"{volume.name}"' in words:
+            root = volume.host.path
+            place = paths.join(root, volume.sub_path)
+            return f'{words}: it is "{place}" on the node, and a link there that leads out of "{root}" is refused'
+    return words
 
 
 def _moving(reason: str, message: str) -> State:
