@@ -77,10 +77,12 @@ DnsSubdomain = Annotated[
     Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z"),
 ]
 DataKey = Annotated[StrictStr, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+\z")]
-Quantity = Annotated[StrictInt | StrictStr, Field()]
+_QUANTITY = r"^([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?\z"
+Quantity = Annotated[StrictInt, Field(ge=0)] | Annotated[StrictStr, Field(max_length=64, pattern=_QUANTITY)]
 Id = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 Argument = Annotated[StrictStr, Field(max_length=8192)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+PortName = Annotated[StrictStr, Field(max_length=15, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\z")]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 
 
@@ -197,7 +199,7 @@ class EnvVar(Model):
 class ContainerPort(Model):
     """A port that the container listens on; documentation, and a name for probes and Services."""
 
-    name: Annotated[StrictStr, Field(max_length=15, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\z")] | None = None
+    name: PortName | None = None
     container_port: Port
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
 
@@ -254,14 +256,14 @@ class HttpGet(Model):
     """A request to the container; without a host, so that the kubelet asks nobody else."""
 
     path: Annotated[StrictStr, Field(max_length=1024)] | None = None
-    port: StrictInt | StrictStr
+    port: Port | PortName
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
 
 
 class TcpSocket(Model):
     """A connection to the container."""
 
-    port: StrictInt | StrictStr
+    port: Port | PortName
 
 
 class ExecAction(Model):
