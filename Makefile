@@ -17,7 +17,8 @@ demo: $(INSTALLED) ## Start a real cluster and run the five host volume scenario
 	@$(BIN)/python examples/host-volume-mount/run.py
 
 test: check ## Run all checks and all tests, on a cluster that is started and removed for it
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || [ $$? = 5 ]  # 5: none was selected
 
 check: $(INSTALLED) ## Lint, format, types and the import contracts
 	@$(BIN)/ruff check $(SOURCES)
@@ -42,8 +43,8 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff format $(SOURCES)
 
 requirements: $(INSTALLED) ## Pin the dependencies of pyproject.toml anew, with hashes
-	@set -e; $(BIN)/python -m pip install --quiet uv; \
-	pin="$(BIN)/uv pip compile pyproject.toml --upgrade --generate-hashes --universal --python-version 3.11 --quiet \
+	@set -e; $(PYTHON) -m venv $(VENV)/uv; $(VENV)/uv/bin/python -m pip install --quiet uv; \
+	pin="$(VENV)/uv/bin/uv pip compile pyproject.toml --upgrade --generate-hashes --universal --python-version 3.11 --quiet \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'"; \
 	eval "$$pin -o requirements.txt"; eval "$$pin --extra dev -o requirements-dev.txt"
 

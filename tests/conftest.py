@@ -1,31 +1,100 @@
-"""Fixtures for every test that needs a cluster. Tests in tests/unit need none."""
+"""Fixtures for every test that needs a cluster; tests in tests/unit need none.
+
+`make test` runs files side by side. On the local cluster each worker has one of its own, from the same binaries;
+elsewhere there is one worker.
+"""
 
 import os
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster, choose
+from tests.cluster import Cluster, ClusterError, choose
 from tests.cluster.base import TESTS_LABEL
+from tests.cluster.local import mounts
+from tests.cluster.local.cluster import LocalCluster
 
 HOST_DIRECTORY = Path(os.environ.get("SANDMOUNT_TEST_DIR", "/srv/sandmount-tests"))
 """Directories of the host that tests mount are made below this one."""
 
+WORKERS = 3
+"""Clusters side by side; their tests mostly wait for a kubelet."""
+
+WAS_UP = pytest.StashKey[bool]()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many workers ``-n auto`` means."""
+    assert config
+    try:
+        return WORKERS if isinstance(choose(), LocalCluster) else 1
+    except ClusterError:
+        return 1
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remembers whether the cluster was up, so that it is left as it was found."""
+    if is_worker(session.config):
+        return
+    try:
+        session.config.stash[WAS_UP] = choose().status().is_up
+    except ClusterError:
+        session.config.stash[WAS_UP] = True  # there is none to take down
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Takes the cluster down when a test started it."""
+    if not is_worker(session.config) and not session.config.stash.get(WAS_UP, True):
+        found = choose()
+        if found.status().components:
+            found.down()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the figures that tests recorded with ``record_property``."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name}: {value}")
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of several that run tests."""
+    return hasattr(config, "workerinput")
+
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """The cluster, up and without what an earlier run may have left; taken down again if it was down before."""
-    found = choose()
-    was_up = found.status().is_up
-    found.up([HOST_DIRECTORY])
-    found.reset()
-    yield found
-    found.reset()
-    if not was_up:
-        found.down()
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The cluster of this worker: up, and without what an earlier run may have left."""
+    first = choose()
+    number = int(getattr(request.config, "workerinput", {}).get("workerid", "gw0").removeprefix("gw"))
+    if number == 0 or not isinstance(first, LocalCluster):
+        first.up([HOST_DIRECTORY])
+        first.reset()
+        yield first
+        first.reset()
+        return
+    first.prepare()
+    with spare_cluster(first) as spare:
+        yield spare
+
+
+@contextmanager
+def spare_cluster(first: LocalCluster) -> Iterator[LocalCluster]:
+    """A second local cluster, from the same binaries and with names, addresses and ports of its own."""
+    cache = Path(tempfile.mkdtemp(prefix="sm-"))
+    (cache / "bin").symlink_to(first.layout.bin)
+    spare = LocalCluster(cache)
+    try:
+        spare.up([HOST_DIRECTORY])
+        yield spare
+    finally:
+        spare.down()
+        mounts.remove_folder(cache)
 
 
 @pytest.fixture

@@ -62,12 +62,17 @@ class LocalCluster:
         check_platform()
         make_host_dirs(host_dirs)
         self.layout.check()
-        with locked(self.layout.lock):
+        self.prepare()
+        with locked(self.layout.starting), locked(self.layout.lock):
             begun = time.monotonic()
-            machine.install_missing()
-            build.build_missing(self.layout.bin, self.layout.cache / "tools")
             if self._start(self._state()):
                 say(f"The local cluster is up ({time.monotonic() - begun:.1f} s): {self.kubeconfig}")
+
+    def prepare(self) -> None:
+        """Install and build what is missing, and start nothing."""
+        with locked(self.layout.lock):
+            machine.install_missing()
+            build.build_missing(self.layout.bin, self.layout.cache / "tools")
 
     def down(self) -> None:
         """Stop everything and remove all traces but the cache of binaries."""

@@ -59,6 +59,11 @@ class Layout:
         return self.cache / "lock"
 
     @property
+    def starting(self) -> Path:
+        """Held while a cluster starts, by all that share the binaries: two at once could choose the same ports."""
+        return self.bin.resolve().parent / "starting"
+
+    @property
     def state(self) -> Path:
         """What was chosen at the first start: ports, addresses, what the machine was like."""
         return self.run / "state.json"

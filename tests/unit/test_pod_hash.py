@@ -1,0 +1,132 @@
+"""What a Pod was built from: equal for what is equal, another when the spec or a grant is another."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sandmount.allowlist import Grant
+from sandmount.pod import built_from, same_spec
+from tests.unit.builders import host, spec
+
+GRANT = Grant("data", "/data", "shared", False)
+
+
+def test_equal_input_gives_an_equal_hash() -> None:
+    one = built_from(spec(volumes=[host()], nodeSelector={"a": "1", "b": "2"}), [GRANT])
+    other = built_from(spec(nodeSelector={"b": "2", "a": "1"}, volumes=[host()]), (replace(GRANT),))
+    assert one == other
+    assert same_spec(one, other)
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"image": "debian"},
+    {"imagePullPolicy": "Always"},
+    {"imagePullSecrets": [{"name": "s"}]},
+    {"entrypoint": []},
+    {"entrypoint": ["a"]},
+    {"entrypoint": ["a", ""]},
+    {"workingDir": "/w"},
+    {"env": [{"name": "A"}]},
+    {"env": [{"name": "A", "value": ""}]},
+    {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}]},
+    {"ports": [{"containerPort": 80}]},
+    {"ports": [{"containerPort": 80, "protocol": "UDP"}]},
+    {"resources": {"limits": {"cpu": "1"}}},
+    {"resources": {"requests": {"cpu": "1"}}},
+    {"securityContext": {"runAsUser": 0}},
+    {"securityContext": {"runAsNonRoot": False}},
+    {"runtimeClassName": "gvisor"},
+    {"nodeSelector": {"a": "b"}},
+    {"tolerations": [{"key": "a"}]},
+    {"tolerations": [{"key": "a", "operator": "Exists"}]},
+    {"restartPolicy": "Never"},
+    {"terminationGracePeriodSeconds": 0},
+    {"readinessProbe": {"tcpSocket": {"port": 80}}},
+    {"readinessProbe": {"tcpSocket": {"port": "80"}}},
+    {"volumes": [host()]},
+    {"volumes": [host("/data/other")]},
+    {"volumes": [host(mountPath="/elsewhere")]},
+    {"volumes": [host(subPath="x")]},
+    {"volumes": [host(readOnly=True)]},
+    {"volumes": [{"name": "data", "mountPath": "/mnt/data", "emptyDir": {}}]},
+    {"volumes": [{"name": "data", "mountPath": "/mnt/data", "emptyDir": {"medium": "Memory"}}]},
+]
+
+
+def test_every_change_of_the_spec_gives_another_hash() -> None:
+    hashes = [built_from(spec(**fields), ()) for fields in [{}, *CHANGES]]
+    assert len(set(hashes)) == len(hashes)
+    assert not any(same_spec(hashes[0], other) for other in hashes[1:])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (),
+        (GRANT, GRANT),
+        (replace(GRANT, volume="other"),),
+        (replace(GRANT, root="/data/shared"),),
+        (replace(GRANT, sub_path=""),),
+        (replace(GRANT, read_only=True),),
+    ],
+)
+def test_every_change_of_a_grant_gives_another_hash_of_the_same_spec(other: tuple[Grant, ...]) -> None:
+    wanted = spec(volumes=[host()])
+    before, after = built_from(wanted, (GRANT,)), built_from(wanted, other)
+    assert before != after
+    assert same_spec(before, after)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "written"),
+    [
+        (
+            {},
+            {
+                "imagePullPolicy": "IfNotPresent",
+                "imagePullSecrets": [],
+                "entrypoint": None,
+                "workingDir": None,
+                "env": [],
+                "ports": [],
+                "resources": {"requests": {}, "limits": {}},
+                "securityContext": {"supplementalGroups": [], "runAsUser": None},
+                "runtimeClassName": None,
+                "nodeSelector": {},
+                "tolerations": [],
+                "restartPolicy": "Always",
+                "terminationGracePeriodSeconds": 10,
+                "readinessProbe": None,
+                "volumes": [],
+            },
+        ),
+        ({"resources": {}}, {"resources": {"limits": {}}}),
+        ({"ports": [{"containerPort": 80}]}, {"ports": [{"containerPort": 80, "protocol": "TCP", "name": None}]}),
+        ({"tolerations": [{"key": "a"}]}, {"tolerations": [{"key": "a", "operator": "Equal", "value": None}]}),
+        ({"env": [{"name": "A"}]}, {"env": [{"name": "A", "value": None, "valueFrom": None}]}),
+        ({"volumes": [host()]}, {"volumes": [host(readOnly=False, subPath=None, pvc=None, emptyDir=None)]}),
+        (
+            {"volumes": [{"name": "e", "mountPath": "/e", "emptyDir": {}}]},
+            {"volumes": [{"name": "e", "mountPath": "/e", "emptyDir": {"medium": "", "sizeLimit": None}}]},
+        ),
+        (
+            {"readinessProbe": {"httpGet": {"port": 80}}},
+            {"readinessProbe": {"httpGet": {"port": 80, "scheme": "HTTP", "path": None}, "exec": None}},
+        ),
+    ],
+)
+def test_defaults_written_out_give_the_hash_of_defaults_left_out(left_out: Any, written: Any) -> None:
+    assert built_from(spec(**left_out), ()) == built_from(spec(**written), ())
+
+
+def test_the_hash_is_the_same_in_every_process_and_version() -> None:
+    """A change of this value would rebuild every Pod of every cluster when the operator is updated."""
+    wanted = spec(volumes=[host(readOnly=True)], entrypoint=["a"], env=[{"name": "A", "value": "é"}])
+    assert built_from(wanted, (GRANT,)) == "f3ecddaa7713ec5a.383d41553829c7da"
+    assert built_from(spec(), ()) == "45acb6cb38132f25.4f53cda18c2baa0c"
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "."])
+def test_a_pod_without_our_annotation_has_another_spec(value: str) -> None:
+    assert not same_spec(value, built_from(spec(), ()))

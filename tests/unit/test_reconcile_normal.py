@@ -1,0 +1,185 @@
+"""The Reconciler in a cluster where all goes well: what is written, and how seldom."""
+
+import asyncio
+
+from tests.unit.builders import KEY, host
+from tests.unit.world import until, world
+
+WANTED = [host()]
+
+
+async def test_a_sandbox_that_is_ready_at_once_costs_exactly_two_writes() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        assert w.writes() == ["create_pod"]
+        w.run_pod()
+        await w.settle()
+        assert w.api.calls == [("create_pod", KEY), ("patch_status", KEY)]
+        assert w.conditions() == {"Ready": ("True", "PodReady"), "VolumesAllowed": ("True", "Granted")}
+        assert w.status()["volumes"] == [{"name": "data", "root": "/data", "readOnly": False, "subPath": "shared"}]
+        assert w.told() == []
+
+
+async def test_many_sandboxes_cost_two_writes_each_with_many_workers() -> None:
+    async with world(workers=8) as w:
+        keys = [(KEY[0], f"s{i}") for i in range(50)]
+        for _, name in keys:
+            w.apply(name, f"uid-{name}")
+        await until(lambda: len(w.api.pods) == 50)
+        for key in keys:
+            w.run_pod(key)
+        await until(lambda: all(w.conditions(key) for key in keys))
+        await w.settle()
+        assert len(w.api.calls) == 100
+        assert all(w.conditions(key)["Ready"] == ("True", "PodReady") for key in keys)
+
+
+async def test_an_in_between_status_waits_and_is_then_written_once() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        w.change_pod(
+            phase="Pending", containerStatuses=[{"name": "sandbox", "state": {"waiting": {"reason": "Pulling"}}}]
+        )
+        await w.settle()
+        assert w.writes() == ["create_pod"]
+        await until(lambda: w.asked("patch_status") > 0)
+        await w.settle()
+        assert w.writes() == ["create_pod", "patch_status"]
+        assert w.conditions()["Reconciling"] == ("True", "Pulling")
+        w.run_pod()
+        await w.settle()
+        assert w.writes() == ["create_pod", "patch_status", "patch_status"]
+        assert "Reconciling" not in w.conditions()
+        assert w.told() == []
+
+
+async def test_looking_again_at_what_is_settled_asks_and_writes_nothing() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.api.calls.clear()
+        for _ in range(3):
+            w.watch("Sandbox", w.api.sandboxes[KEY])
+            w.watch("Pod", w.api.pods[KEY], None)
+            await w.settle()
+        assert w.api.calls == []
+
+
+async def test_a_changed_spec_replaces_the_pod_once_the_old_one_is_gone() -> None:
+    async with world() as w:
+        w.apply()
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.apply(generation=2, image="another")
+        await w.settle()
+        assert w.asked("delete_pod") == 1
+        assert w.api.graces == [None]
+        assert w.asked("create_pod") == 1
+        w.remove_pod()
+        await w.settle()
+        assert w.asked("create_pod") == 2
+        w.run_pod()
+        await w.settle()
+        assert w.status()["observedGeneration"] == 2
+        assert w.conditions()["Ready"] == ("True", "PodReady")
+        assert w.api.pods[KEY]["spec"]["containers"][0]["image"] == "another"
+
+
+async def test_a_pod_that_somebody_deleted_is_made_again() -> None:
+    async with world() as w:
+        w.apply()
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.remove_pod()
+        await w.settle()
+        assert w.asked("create_pod") == 2
+
+
+async def test_a_sandbox_that_ended_is_written_once_and_stays_finished() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED, restartPolicy="Never")
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.change_pod(phase="Succeeded", conditions=[])
+        await w.settle()
+        written = w.writes()
+        assert written == ["create_pod", "patch_status", "patch_status"]
+        assert w.conditions() == {"Finished": ("True", "Completed")}
+        assert [v["name"] for v in w.status()["volumes"]] == ["data"]
+        w.watch("Sandbox", w.api.sandboxes[KEY])
+        await w.settle()
+        assert w.writes() == written
+        w.remove_pod()
+        await w.settle()
+        assert w.asked("create_pod") == 1
+        assert w.conditions() == {"Finished": ("True", "Completed")}
+
+
+async def test_a_sandbox_that_is_gone_is_left_to_the_garbage_collector() -> None:
+    async with world() as w:
+        w.apply()
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.api.calls.clear()
+        w.remove_sandbox()
+        await w.settle()
+        w.remove_pod()
+        await w.settle()
+        assert w.api.calls == []
+
+
+async def test_nothing_is_decided_before_an_allowlist_was_loaded() -> None:
+    async with world(None) as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        assert w.api.calls == []
+        await w.allow("- /data")
+        await until(lambda: w.asked("create_pod") == 1)
+
+
+async def test_workers_wait_until_the_watches_have_brought_all_that_exists() -> None:
+    async with world(None) as w:
+        w.watching = False
+        w.apply()
+        w.watching = True
+        filled = asyncio.create_task(w.reconciler.wait_until_filled())
+        await w.settle()
+        assert w.asked("list_pods") == 0
+        await w.allow("- /data")
+        await until(lambda: w.asked("list_sandboxes") > 1)
+        assert not filled.done()
+        w.watch("Sandbox", w.api.sandboxes[KEY], None)
+        await filled
+
+
+async def test_a_sweep_finds_what_vanished_while_no_watch_was_looking() -> None:
+    async with world() as w:
+        w.apply()
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.watching = False
+        w.remove_pod()
+        w.watching = True
+        await w.reconciler.sweep()
+        await w.settle()
+        assert w.asked("create_pod") == 2
+
+
+async def test_a_watch_that_lists_again_leads_to_a_sweep() -> None:
+    async with world() as w:
+        sweeping = asyncio.create_task(w.reconciler.keep_swept())
+        w.apply()
+        await w.settle()
+        assert w.asked("list_pods") == 0
+        w.watch("Sandbox", w.api.sandboxes[KEY], None)
+        await until(lambda: w.asked("list_sandboxes") == 1)
+        sweeping.cancel()
