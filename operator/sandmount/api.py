@@ -5,6 +5,7 @@ second time and trust nothing: an object stored under an older schema, or a sche
 become a Pod. Bounds and rules are those of the schema. A bad spec is a value here, never an exception.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -77,12 +79,32 @@ DnsSubdomain = Annotated[
     Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z"),
 ]
 DataKey = Annotated[StrictStr, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+\z")]
-_QUANTITY = r"^([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?\z"
-Quantity = Annotated[StrictInt, Field(ge=0)] | Annotated[StrictStr, Field(max_length=64, pattern=_QUANTITY)]
+_QUANTITY = re.compile(r"([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?", re.ASCII)
+_PORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+
+
+def _quantity(value: object) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and len(value) <= 64 and _QUANTITY.fullmatch(value):
+        return value
+    raise ValueError("is not a quantity; write one such as 2, 500m or 1Gi")
+
+
+def _port_or_name(value: object) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    if isinstance(value, str) and len(value) <= 15 and _PORT_NAME.fullmatch(value):
+        return value
+    raise ValueError("is not a port; write 1 to 65535, or the name of one of the ports")
+
+
+Quantity = Annotated[int | str, PlainValidator(_quantity)]
+PortOrName = Annotated[int | str, PlainValidator(_port_or_name)]
 Id = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 Argument = Annotated[StrictStr, Field(max_length=8192)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
-PortName = Annotated[StrictStr, Field(max_length=15, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\z")]
+PortName = Annotated[StrictStr, Field(max_length=15, pattern=f"^{_PORT_NAME.pattern}\\z")]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 
 
@@ -256,14 +278,14 @@ class HttpGet(Model):
     """A request to the container; without a host, so that the kubelet asks nobody else."""
 
     path: Annotated[StrictStr, Field(max_length=1024)] | None = None
-    port: Port | PortName
+    port: PortOrName
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
 
 
 class TcpSocket(Model):
     """A connection to the container."""
 
-    port: Port | PortName
+    port: PortOrName
 
 
 class ExecAction(Model):

@@ -78,6 +78,8 @@ class Pod:
     """Whether the controller is a Sandbox of the Pod's name, today's or an earlier one."""
     built_from: str
     deleting: bool
+    ends_within: int
+    """Seconds that it was given when it was deleted; 0 while it is not being deleted."""
     phase: str
     ready: bool
     ready_since: str | None
@@ -141,6 +143,7 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
         owned_by_namesake=bool(owner and [owner[k] for k in ("kind", "apiVersion", "name")] == namesake),
         built_from=(metadata.get("annotations") or {}).get(ANNOTATION_BUILT_FROM, ""),
         deleting="deletionTimestamp" in metadata,
+        ends_within=metadata.get("deletionGracePeriodSeconds") or 0,
         phase=status.get("phase", "Pending"),
         ready=ready.get("status") == "True",
         ready_since=ready.get("lastTransitionTime"),
@@ -188,15 +191,15 @@ def _ever_ran(container: Mapping[str, Any]) -> bool:
 
 
 def _trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Trouble | None:
-    """The most telling reason first: the container's, then the Pod's, then the scheduler's."""
+    """The most telling reason first: of a Pod that failed its own, then the container's, then the scheduler's."""
+    if status.get("reason"):  # Evicted, NodeLost and the like; the container's exit code is only what came of it
+        return Trouble(status["reason"], status.get("message") or "")
     state = container.get("state") or {}
     if waiting := state.get("waiting"):
         return Trouble(waiting.get("reason") or "ContainerWaiting", waiting.get("message") or "")
     if ended := state.get("terminated"):
         words = ended.get("message") or f"the container ended with exit code {ended.get('exitCode')}"
         return Trouble(ended.get("reason") or "ContainerEnded", words)
-    if status.get("reason"):
-        return Trouble(status["reason"], status.get("message") or "")
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return Trouble(scheduled.get("reason") or "PodNotScheduled", scheduled.get("message") or "")

@@ -22,6 +22,10 @@ MAX_REVOCATION_GRACE = 30
 NAME_TAKEN_AGAIN = 30.0
 """Seconds until a foreign Pod of the Sandbox's name is looked at again; no watch tells when it goes."""
 
+COLLECTOR_SECONDS = 3.0
+"""Seconds that the garbage collector has for a Pod whose Sandbox is gone. It takes far less, but for a CRD that was
+just installed: it looks for new kinds every 30 s."""
+
 REFUSED_AGAIN = 30.0
 """Seconds until a Pod that the API server refused (quota, Pod Security) is tried again."""
 
@@ -70,6 +74,8 @@ def make_plan(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings:
         return _being_deleted(sandbox, ours)
     if finished := finished_condition(sandbox.status):
         return _finished(finished, ours)
+    if ours is not None and ours.phase == "Succeeded":  # before anything else: what is done must not be done twice
+        return Plan(None, Verdict(_from_pod(ours)))
     if pod is not None and ours is None:
         return _name_in_use(sandbox, pod)
     return _judge(sandbox, allowlist, ours, settings)
@@ -88,16 +94,19 @@ def _judge(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings: Se
     return _allowed(sandbox, sandbox.spec, grants, pod)
 
 
-def plan_without_sandbox(pod: Pod) -> Plan:
-    """The next step for a Pod whose Sandbox is gone, as a live read says.
+def plan_without_sandbox(pod: Pod, waited: float) -> Plan:
+    """The next step for a Pod whose Sandbox is gone, as a live read says; ``waited`` seconds after that was first seen.
 
-    One that still has its owner reference is the garbage collector's. One that lost it (an orphaning delete) would
-    keep its host directories with nobody in charge of it, so it is deleted; a Pod of anybody else is left alone.
+    One that still has its owner reference is the garbage collector's, as long as that is not late. One that lost it (an
+    orphaning delete) would keep its host directories with nobody in charge, so it is deleted. A Pod of anybody else is
+    left alone.
     """
     ours = pod.labelled and pod.made_for is not None and pod.built_from
-    if not ours or pod.owner_uid is not None or pod.deleting:
+    if not ours or pod.deleting or (pod.owner_uid is not None and not pod.owned_by_namesake):
         return Plan()
-    return Plan(action=DeletePod(pod.uid, None, "PodOrphaned", "no Sandbox owns this Pod any more"))
+    if pod.owned_by_namesake and waited < COLLECTOR_SECONDS:
+        return Plan(look_again=COLLECTOR_SECONDS - waited)
+    return Plan(DeletePod(pod.uid, None, "PodOrphaned", "no Sandbox owns this Pod any more"))
 
 
 def name_taken(pod: Pod) -> Plan:
@@ -113,7 +122,7 @@ def pod_refused(verdict: Verdict, *, final: bool, message: str) -> Plan:
 
 
 def _name_in_use(sandbox: Sandbox, pod: Pod) -> Plan:
-    orphaned = plan_without_sandbox(pod).action
+    orphaned = plan_without_sandbox(pod, waited=0.0).action
     if not orphaned and not pod.owned_by_namesake and not pod.deleting:
         return name_taken(pod)
     words = f'the Pod of an earlier Sandbox named "{sandbox.name}" is being removed'
@@ -140,7 +149,7 @@ def _finished(condition: Mapping[str, Any], pod: Pod | None) -> Plan:
 def _invalid(sandbox: Sandbox, spec: InvalidSpec, allowlist: Allowlist, pod: Pod | None, *, firm: bool) -> Plan:
     """Nothing new is made of a spec that cannot be read; what runs is judged by what it mounts."""
     verdict = Verdict(_stuck("InvalidSpec", "; ".join(spec.problems)))
-    if pod is None or pod.deleting:
+    if pod is None:
         return Plan(None, verdict)
     _, denials = _decisions(sandbox.namespace, pod.host_mounts, allowlist)
     if denials and (firm or not pod.started):
@@ -177,16 +186,17 @@ def _not_allowed(spec: SandboxSpec, pod: Pod | None, verdict: Verdict, *, firm: 
     """A Pod that has run stays when the refusal is not firm and its spec is the one that was once allowed."""
     if pod is None:
         return Plan(None, verdict)
-    if pod.deleting:
-        return Plan(None, _stopping(verdict))
-    if pod.started and not firm:
+    if pod.started and not firm and not pod.deleting:
         unchanged = same_spec(pod.built_from, built_from(spec, ()))
         return Plan(None, replace(verdict, state=_from_pod(pod)) if unchanged else verdict)
     return _revoked(pod, verdict)
 
 
 def _revoked(pod: Pod, verdict: Verdict) -> Plan:
+    """Ends the Pod soon; one that is ending already, but may take longer, is told again."""
     grace = min(pod.grace, MAX_REVOCATION_GRACE)
+    if pod.deleting and pod.ends_within <= MAX_REVOCATION_GRACE:
+        return Plan(None, _stopping(verdict))
     return Plan(DeletePod(pod.uid, grace, verdict.state.reason, verdict.state.message), _stopping(verdict))
 
 
@@ -196,7 +206,7 @@ def _stopping(verdict: Verdict) -> Verdict:
 
 def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod: Pod | None) -> Plan:
     def say(state: State) -> Verdict:
-        return Verdict(state, grants, ())
+        return Verdict(state, denials=())
 
     if pod is None:
         body = build_pod(sandbox.namespace, sandbox.name, sandbox.uid, spec, grants)
@@ -209,8 +219,7 @@ def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod
         return Plan(DeletePod(pod.uid, None, "PodReplaced", words), say(_moving("PodReplaced", words)))
     intact = pod.labelled and pod.made_for == sandbox.uid
     action = None if intact else RelabelPod(pod.uid, labels(sandbox.name, sandbox.uid))
-    state = _from_pod(pod)
-    return Plan(action, replace(say(state), denials=None) if state.stage is Stage.FINISHED else say(state))
+    return Plan(action, say(_from_pod(pod)))
 
 
 def _from_pod(pod: Pod) -> State:

@@ -29,6 +29,7 @@ class KeyedQueue(Generic[K]):
         self._active: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
+        self._not_before: dict[K, float] = {}
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._order = 0
@@ -40,7 +41,10 @@ class KeyedQueue(Generic[K]):
         return len(self._waiting)
 
     def add(self, key: K) -> None:
-        """Look at ``key`` as soon as a worker is free."""
+        """Look at ``key`` as soon as a worker is free, and not before a server allows it (see ``retry``)."""
+        if (wait := self._not_before.get(key, 0.0) - asyncio.get_running_loop().time()) > 0:
+            self.add_in(key, wait)
+            return
         self._due.pop(key, None)
         if key in self._active:
             self._again.add(key)
@@ -68,12 +72,14 @@ class KeyedQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The worker is through with ``key``; its failures are forgotten."""
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
         self._release(key)
 
     def retry(self, key: K, at_least: float = 0.0) -> float:
-        """The worker failed: ``key`` comes again after a growing delay, of ``at_least`` so many seconds.
+        """The worker failed: ``key`` comes again after a growing delay, which is returned, in seconds.
 
-        Returns the delay in seconds. Events of the key in the meantime do not shorten it.
+        ``at_least`` is what a server asked for (Retry-After): nothing makes the key come earlier than that. The rest of
+        the delay is ours, and an ``add`` in the meantime ends it: what failed may have been mended.
         """
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
@@ -81,6 +87,8 @@ class KeyedQueue(Generic[K]):
         delay = max(at_least, delay * (0.75 + 0.5 * self._jitter()))
         self._again.discard(key)
         self._release(key)
+        if at_least > 0:
+            self._not_before[key] = asyncio.get_running_loop().time() + at_least
         self.add_in(key, delay)
         return delay
 

@@ -59,6 +59,7 @@ class Reconciler:
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self._unwatched: set[Key] = set()  # names at which a Pod stands that the watch does not show
         self._moving_since: dict[Key, float] = {}
+        self._alone_since: dict[Key, float] = {}
         self._relisted = asyncio.Event()
         self._allowlist_loaded = asyncio.Event()
 
@@ -137,12 +138,16 @@ class Reconciler:
                 self._relisted.set()
 
     async def sweep(self) -> None:
-        """Compares the caches with what exists."""
-        for cache, listed in self._kinds():
-            found = await listed()
-            if isinstance(found, Missing):
+        """Compares the caches with what exists.
+
+        Both lists are read before either cache is touched: a Pod that is dropped while its Sandbox's ghost is still
+        there would be made again.
+        """
+        found = [(cache, await listed()) for cache, listed in self._kinds()]
+        for cache, existing in found:
+            if isinstance(existing, Missing):
                 continue
-            for key in cache.sweep(*found):
+            for key in cache.sweep(*existing):
                 log.info("%s/%s vanished while no watch was looking", *key)
                 self._queue.add(key)
 
@@ -168,13 +173,15 @@ class Reconciler:
         sandbox, pod = self._sandboxes.get(key), await self._pod_at(key)
         if sandbox is None:
             self._moving_since.pop(key, None)
-            if pod is not None:
-                await self._look_at_leftover(pod)
+            await self._look_at_leftover(key, pod)
             return
+        self._alone_since.pop(key, None)
         if self._allowlist is None:
             raise Transient("no allowlist has been loaded yet")
         plan = make_plan(sandbox, self._allowlist, pod, self._settings)
-        outcome = await self._apply(key, plan, plan.action) if plan.action else plan
+        if isinstance(plan.action, CreatePod) and "podName" in sandbox.status and await self._is_ghost(sandbox):
+            return
+        outcome = await self._apply(sandbox, plan, plan.action) if plan.action else plan
         if outcome is None:
             self._queue.add(key)
             return
@@ -199,22 +206,46 @@ class Reconciler:
             self._pods.put(pod)
         return pod
 
-    async def _look_at_leftover(self, pod: Pod) -> None:
+    async def _is_ghost(self, sandbox: Sandbox) -> bool:
+        """Whether a Sandbox that once had a Pod is no longer there.
+
+        A broken watch can bring the end of a Pod before the end of its Sandbox; a live read keeps a Pod that nobody
+        wants from being made. Not asked for first Pods, so those cost no read.
+        """
+        answer = await self._api.get_sandbox(sandbox.key)
+        if isinstance(answer, dict) and answer["metadata"]["uid"] == sandbox.uid:
+            return False
+        if not isinstance(answer, dict | Missing):
+            raise Transient(f"the Sandbox cannot be read: {answer}", retry_after=30)
+        self._sandboxes.drop(sandbox)
+        self._queue.add(sandbox.key)
+        return True
+
+    async def _look_at_leftover(self, key: Key, pod: Pod | None) -> None:
         """A Pod whose Sandbox the cache does not know. Only a live read tells whether it is really gone."""
-        plan = plan_without_sandbox(pod)
+        if pod is None:
+            self._alone_since.pop(key, None)
+            return
+        now = asyncio.get_running_loop().time()
+        plan = plan_without_sandbox(pod, waited=now - self._alone_since.setdefault(key, now))
+        if plan.look_again is not None:
+            self._queue.add_in(key, plan.look_again)
         if plan.action is None:
             return
-        answer = await self._api.get_sandbox(pod.key)
+        answer = await self._api.get_sandbox(key)
         if isinstance(answer, dict) and answer["metadata"]["uid"] == pod.made_for:
             self._sandboxes.put(parse_sandbox(answer))
-            self._queue.add(pod.key)
+            self._queue.add(key)
         elif isinstance(answer, dict | Missing):
-            await self._carry_out(pod.key, plan.action)
-            log.info("%s/%s: deleted a Pod whose Sandbox is gone", *pod.key)
+            await self._carry_out(key, plan.action)
+        else:
+            raise Transient(f"the Sandbox cannot be read: {answer}", retry_after=30)
 
-    async def _apply(self, key: Key, plan: Plan, action: Action) -> Plan | None:
+    async def _apply(self, sandbox: Sandbox, plan: Plan, action: Action) -> Plan | None:
         """Carries out the action: the plan to report, or None when things are not as they were thought to be."""
-        answer = await self._carry_out(key, action)
+        answer = await self._carry_out(sandbox.key, action)
+        if isinstance(answer, dict) and isinstance(action, DeletePod) and not _is_told_by_status(plan):
+            await self._tell(sandbox, Happening("Normal", action.reason, action.message))
         match answer, action:
             case dict(), _:
                 return plan
@@ -267,7 +298,9 @@ class Reconciler:
         if verdict is None:
             return
         moving = verdict.state.stage is Stage.MOVING
-        status = compute_status(sandbox, verdict, self._pods.get(key), self._now())
+        pod = self._pods.get(key)
+        own = pod if pod is not None and pod.owner_uid == sandbox.uid else None
+        status = compute_status(sandbox, verdict, own, self._now())
         patch = merge_patch(sandbox.status, status)
         if not patch:
             self._moving_since.pop(key, None)
@@ -279,11 +312,8 @@ class Reconciler:
         self._moving_since.pop(key, None)
         if isinstance(answer, dict):
             self._sandboxes.update(parse_sandbox(answer))
-            changes = happenings(sandbox.status, status)
-            if isinstance(plan.action, DeletePod) and moving:
-                changes.append(Happening("Normal", plan.action.reason, plan.action.message))
-            for change in changes:
-                await self._write_event(sandbox.namespace, event_about_sandbox(sandbox, change, self._now()))
+            for happening in happenings(sandbox.status, status):
+                await self._tell(sandbox, happening)
         elif isinstance(answer, Conflict):
             self._queue.add_in(key, OUTDATED_AGAIN)
         elif isinstance(answer, Refused):
@@ -294,6 +324,9 @@ class Reconciler:
         now = asyncio.get_running_loop().time()
         return self._moving_since.setdefault(key, now) + QUIET_SECONDS - now
 
+    async def _tell(self, sandbox: Sandbox, happening: Happening) -> None:
+        await self._write_event(sandbox.namespace, event_about_sandbox(sandbox, happening, self._now()))
+
     async def _write_event(self, namespace: str, body: Json) -> None:
         """Events are for people and help nobody when they are late, so a failed one is logged and not tried again."""
         try:
@@ -303,3 +336,8 @@ class Reconciler:
         else:
             if not isinstance(answer, dict | Missing):
                 log.warning("an Event could not be written: %s", answer)
+
+
+def _is_told_by_status(plan: Plan) -> bool:
+    """Whether the status of the same plan brings an Event of its own with the same words."""
+    return plan.verdict is not None and plan.verdict.state.stage is Stage.STUCK

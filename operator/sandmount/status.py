@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sandmount.allowlist import Denial, Grant
+from sandmount.allowlist import Denial
+from sandmount.api import Volume
 from sandmount.observe import Pod, Sandbox
 
 _REASON = re.compile(r"[A-Za-z](?:[A-Za-z0-9_,:]*[A-Za-z0-9_])?", re.ASCII)  # metav1.Condition.reason
@@ -40,13 +41,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All that the status says: the state, what was granted and what was denied.
-
-    ``denials`` is None when the spec could not be judged, and empty when every volume is allowed.
-    """
+    """All that the status says. ``denials`` is None when the spec could not be judged, empty when all is allowed."""
 
     state: State
-    grants: tuple[Grant, ...] = ()
     denials: tuple[Denial, ...] | None = None
 
 
@@ -60,7 +57,10 @@ class Happening:
 
 
 def compute_status(sandbox: Sandbox, verdict: Verdict, pod: Pod | None, now: datetime) -> dict[str, Any]:
-    """The whole status; ``now`` dates the conditions that changed."""
+    """The whole status. ``pod`` is the Sandbox's own, ``now`` dates the conditions that changed.
+
+    ``status.volumes`` says what the Pod has of the host, read from the Pod itself.
+    """
     state = verdict.state
     status: dict[str, Any] = {
         "observedGeneration": sandbox.generation,
@@ -73,8 +73,8 @@ def compute_status(sandbox: Sandbox, verdict: Verdict, pod: Pod | None, now: dat
     started = sandbox.status.get("startedAt") or (pod.ready_since if pod and state.stage is Stage.READY else None)
     if started:
         status["startedAt"] = started
-    if verdict.grants:
-        status["volumes"] = [_granted(g, sandbox, pod) for g in verdict.grants]
+    if pod is not None and pod.host_mounts:
+        status["volumes"] = [_mounted(v, pod) for v in pod.host_mounts]
     elif state.stage is Stage.FINISHED and "volumes" in sandbox.status:
         status["volumes"] = sandbox.status["volumes"]  # the record of what it had
     return status
@@ -152,12 +152,12 @@ def _by_type(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {c["type"]: c for c in status.get("conditions") or ()}
 
 
-def _granted(grant: Grant, sandbox: Sandbox, pod: Pod | None) -> dict[str, Any]:
-    item: dict[str, Any] = {"name": grant.volume, "root": grant.root, "readOnly": grant.read_only}
-    if grant.sub_path:
-        item["subPath"] = grant.sub_path
-    volumes = getattr(sandbox.spec, "volumes", ())
-    mount_path = next((v.mount_path for v in volumes if v.name == grant.volume), "")
-    if pod is not None and mount_path in pod.recursive_read_only:
-        item["recursiveReadOnly"] = pod.recursive_read_only[mount_path]
+def _mounted(volume: Volume, pod: Pod) -> dict[str, Any]:
+    item: dict[str, Any] = {"name": volume.name, "readOnly": volume.read_only}
+    if volume.host:
+        item["root"] = volume.host.path
+    if volume.sub_path:
+        item["subPath"] = volume.sub_path
+    if volume.mount_path in pod.recursive_read_only:
+        item["recursiveReadOnly"] = pod.recursive_read_only[volume.mount_path]
     return item

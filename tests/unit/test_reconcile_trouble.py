@@ -165,7 +165,8 @@ async def test_a_status_that_was_outdated_is_tried_again_without_any_event() -> 
     async with world("none") as w:
         w.api.script["patch_status"] = [Conflict()]
         w.apply(volumes=WANTED)
-        await until(lambda: w.asked("patch_status") == 2)
+        await until(lambda: "Stalled" in w.conditions())
+        assert w.asked("patch_status") == 2
         assert w.conditions()["Stalled"] == ("True", "HostPathNotAllowed")
 
 
