@@ -5,17 +5,14 @@ second time and trust nothing: an object stored under an older schema, or a sche
 become a Pod. Bounds and rules are those of the schema. A bad spec is a value here, never an exception.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    PlainValidator,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -26,6 +23,22 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from sandmount import paths
+from sandmount.fields import (
+    Argument,
+    DataKey,
+    DnsLabel,
+    DnsSubdomain,
+    HostPath,
+    Id,
+    MountPath,
+    Port,
+    PortName,
+    PortOrName,
+    Quantity,
+    Seconds,
+    SubPath,
+    WorkingDir,
+)
 
 GROUP = "sandmount.dev"
 VERSION = "v1alpha1"
@@ -43,69 +56,6 @@ CONTAINER = "sandbox"
 
 MAX_NAME = 63
 """A Sandbox's name is also a label value."""
-
-
-def _no_problem_with(problem: str | None, value: str) -> str:
-    if problem:
-        raise ValueError(problem)
-    return value
-
-
-def _host_path(path: str) -> str:
-    problem = paths.problem_with_absolute(path)
-    if path == "/":
-        problem = "/ is the whole host; name the directory that is needed"
-    return _no_problem_with(problem, path)
-
-
-def _mount_path(path: str) -> str:
-    return _no_problem_with(paths.problem_with_mount_path(path), path)
-
-
-def _sub_path(path: str) -> str:
-    return _no_problem_with(paths.problem_with_relative(path), path)
-
-
-def _working_dir(path: str) -> str:
-    problem = paths.problem_with_absolute(path)
-    if not problem and paths.is_within(path, "/proc"):
-        problem = f"{paths.quoted(path)} lies in /proc; choose a directory of the image or of a volume"
-    return _no_problem_with(problem, path)
-
-
-DnsLabel = Annotated[StrictStr, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\z")]
-DnsSubdomain = Annotated[
-    StrictStr,
-    Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z"),
-]
-DataKey = Annotated[StrictStr, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+\z")]
-_QUANTITY = re.compile(r"([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?", re.ASCII)
-_PORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
-
-
-def _quantity(value: object) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and len(value) <= 64 and _QUANTITY.fullmatch(value):
-        return value
-    raise ValueError("is not a quantity; write one such as 2, 500m or 1Gi")
-
-
-def _port_or_name(value: object) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
-        return value
-    if isinstance(value, str) and len(value) <= 15 and _PORT_NAME.fullmatch(value):
-        return value
-    raise ValueError("is not a port; write 1 to 65535, or the name of one of the ports")
-
-
-Quantity = Annotated[int | str, PlainValidator(_quantity)]
-PortOrName = Annotated[int | str, PlainValidator(_port_or_name)]
-Id = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
-Argument = Annotated[StrictStr, Field(max_length=8192)]
-Port = Annotated[StrictInt, Field(ge=1, le=65535)]
-PortName = Annotated[StrictStr, Field(max_length=15, pattern=f"^{_PORT_NAME.pattern}\\z")]
-Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 
 
 class Model(BaseModel):
@@ -138,7 +88,7 @@ class _OneOf(Model):
 class HostDirectory(Model):
     """A directory of the node, by its absolute path there; the allowlist decides whether it may be used."""
 
-    path: Annotated[StrictStr, AfterValidator(_host_path)]
+    path: HostPath
 
 
 class ClaimReference(Model):
@@ -158,12 +108,12 @@ class Volume(_OneOf):
     """One item of ``spec.volumes``: a source and where it is mounted."""
 
     name: DnsLabel
-    mount_path: Annotated[StrictStr, AfterValidator(_mount_path)]
+    mount_path: MountPath
     host: HostDirectory | None = None
     pvc: ClaimReference | None = None
     empty_dir: EmptyDirectory | None = None
     read_only: StrictBool = False
-    sub_path: Annotated[StrictStr, AfterValidator(_sub_path)] | None = None
+    sub_path: SubPath | None = None
 
     @classmethod
     def sources(cls) -> Sequence[str]:
@@ -324,7 +274,7 @@ class SandboxSpec(Model):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] = ()
     entrypoint: Annotated[tuple[Argument, ...], Field(max_length=64)] | None = None
-    working_dir: Annotated[StrictStr, AfterValidator(_working_dir)] | None = None
+    working_dir: WorkingDir | None = None
     env: Annotated[tuple[EnvVar, ...], Field(max_length=128)] = ()
     ports: Annotated[tuple[ContainerPort, ...], Field(max_length=32)] = ()
     resources: Resources = Resources()

@@ -11,6 +11,7 @@ from sandmount.observe import Sandbox
 from sandmount.settings import Settings
 from sandmount.status import Happening
 
+_MAX_BAD_ITEMS = 10  # told one by one
 _MAX_NOTE = 1024  # the API's limit
 
 
@@ -45,11 +46,13 @@ def allowlist_events(
     if allowlist.allows_all:
         words = "the list is empty, so EVERY host path is allowed; write the roots that are needed, or none"
         found.append(Happening("Warning", "AllowlistAllowsAll", words))
-    found += [Happening("Warning", "AllowlistBadItem", f"{bad}; it grants nothing") for bad in allowlist.bad_items]
-    found += [
-        Happening("Warning", "AllowlistRepeatedItem", f"{path} stands more than once; remove one")
-        for path in allowlist.repeated
-    ]
+    bad = allowlist.bad_items
+    found += [Happening("Warning", "AllowlistBadItem", f"{b}; it grants nothing") for b in bad[:_MAX_BAD_ITEMS]]
+    if len(bad) > _MAX_BAD_ITEMS:
+        found.append(Happening("Warning", "AllowlistBadItem", f"and {len(bad) - _MAX_BAD_ITEMS} more bad items"))
+    if allowlist.repeated:
+        words = f"listed more than once, to no effect: {', '.join(allowlist.repeated[:_MAX_BAD_ITEMS])}"
+        found.append(Happening("Warning", "AllowlistRepeatedItem", words))
     return [_event(regarding, h, now) for h in found]
 
 

@@ -5,7 +5,9 @@ that changes objects (on.create, on.update, daemons, timers) is used, because th
 """
 
 import asyncio
+import itertools
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
@@ -95,12 +97,20 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.watching.label_selectors["v1", "pods"] = LABEL_SANDBOX  # on the server: other Pods cost nothing
     settings.watching.chunk_size = 500
     settings.watching.connect_timeout = 10
+    settings.networking.error_backoffs = _Patiently()
     settings.scanning.disabled = True  # or kopf asks for rights on all CRDs and namespaces
     settings.posting.enabled = False
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.progress_storage = _NoProgress()
     return settings
+
+
+class _Patiently:
+    """Delays between attempts of a watch, in seconds, without an end: kopf's own end after 75 s, and it with them."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1.0, 2.0), itertools.repeat(5.0))
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):

@@ -104,9 +104,10 @@ def meant(path: str) -> str | None:
 
     Only good for denying more: with links, '..' may lead elsewhere than the text says.
     """
-    if not path.startswith("/") or "\0" in path or len(path) > MAX_PATH:
+    visible = "".join(c for c in path[: 2 * MAX_PATH] if unicodedata.category(c) not in _INVISIBLE).strip()
+    if not visible.startswith("/"):
         return None
-    return posixpath.normpath("/" + path.lstrip("/"))
+    return posixpath.normpath("/" + visible.lstrip("/"))
 
 
 def upwards(path: str) -> Iterator[str]:

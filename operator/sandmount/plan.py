@@ -22,6 +22,9 @@ MAX_REVOCATION_GRACE = 30
 NAME_TAKEN_AGAIN = 30.0
 """Seconds until a foreign Pod of the Sandbox's name is looked at again; no watch tells when it goes."""
 
+PREVIOUS_POD_AGAIN = 5.0
+"""Seconds until a Pod of an earlier Sandbox is looked at again, in case its end was missed."""
+
 COLLECTOR_SECONDS = 3.0
 """Seconds that the garbage collector has for a Pod whose Sandbox is gone. It takes far less, but for a CRD that was
 just installed: it looks for new kinds every 30 s."""
@@ -74,7 +77,9 @@ def make_plan(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings:
         return _being_deleted(sandbox, ours)
     if finished := finished_condition(sandbox.status):
         return _finished(finished, ours)
-    if ours is not None and ours.phase == "Succeeded":  # before anything else: what is done must not be done twice
+    if ours is not None and ours.phase == "Succeeded" and not ours.deleting:
+        # Before anything else: what is done must not be done twice. A Pod that is told to end may end with success too,
+        # which says nothing about its work.
         return Plan(None, Verdict(_from_pod(ours)))
     if pod is not None and ours is None:
         return _name_in_use(sandbox, pod)
@@ -127,7 +132,7 @@ def _name_in_use(sandbox: Sandbox, pod: Pod) -> Plan:
         return name_taken(pod)
     words = f'the Pod of an earlier Sandbox named "{sandbox.name}" is being removed'
     state = _moving("PreviousPodTerminating", words)
-    return Plan(orphaned, Verdict(state), look_again=NAME_TAKEN_AGAIN)
+    return Plan(orphaned, Verdict(state), look_again=PREVIOUS_POD_AGAIN)
 
 
 def _being_deleted(sandbox: Sandbox, pod: Pod | None) -> Plan:
@@ -135,7 +140,7 @@ def _being_deleted(sandbox: Sandbox, pod: Pod | None) -> Plan:
     if not sandbox.held or pod is None or pod.deleting:
         return Plan()
     words = "the Sandbox is being deleted and a finalizer holds it back"
-    return Plan(DeletePod(pod.uid, None, "SandboxDeleted", words))
+    return Plan(DeletePod(pod.uid, min(pod.grace, MAX_REVOCATION_GRACE), "SandboxDeleted", words))
 
 
 def _finished(condition: Mapping[str, Any], pod: Pod | None) -> Plan:

@@ -111,6 +111,7 @@ class KeyedQueue(Generic[K]):
         while self._heap and self._heap[0][0] <= now:
             when, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == when:
+                del self._due[key]
                 self.add(key)
         self._timer = None
         self._arm()

@@ -170,7 +170,8 @@ class Reconciler:
 
     async def look_at(self, key: Key) -> None:
         """One pass."""
-        sandbox, pod = self._sandboxes.get(key), await self._pod_at(key)
+        sandbox = self._sandboxes.get(key)
+        pod = await self._pod_at(key, sandbox)
         if sandbox is None:
             self._moving_since.pop(key, None)
             await self._look_at_leftover(key, pod)
@@ -189,22 +190,29 @@ class Reconciler:
         if outcome.look_again is not None:
             self._queue.add_in(key, outcome.look_again)
 
-    async def _pod_at(self, key: Key) -> Pod | None:
-        """The Pod of that name: from the watch, or read where a Pod stands that the watch does not show."""
+    async def _pod_at(self, key: Key, sandbox: Sandbox | None) -> Pod | None:
+        """The Pod of that name: from the watch, or read where the watch cannot tell.
+
+        That is where a Pod stands that the watch does not show, and where it shows one that is not the Sandbox's: that
+        may be long gone.
+        """
         pod = self._pods.get(key)
-        if pod is not None or key not in self._unwatched:
+        foreign = pod is not None and sandbox is not None and pod.owner_uid != sandbox.uid
+        if not foreign and (pod is not None or key not in self._unwatched):
             return pod
         answer = await self._api.get_pod(key)
-        if isinstance(answer, Missing):
-            self._unwatched.discard(key)
-            return None
-        if not isinstance(answer, dict):
+        if isinstance(answer, dict):
+            found = parse_pod(answer)
+            if found.labelled:
+                self._unwatched.discard(key)
+                self._pods.put(found)
+            return found
+        if not isinstance(answer, Missing):
             raise Transient(f"the Pod cannot be read: {answer}", retry_after=30)
-        pod = parse_pod(answer)
-        if pod.labelled:
-            self._unwatched.discard(key)
-            self._pods.put(pod)
-        return pod
+        self._unwatched.discard(key)
+        if pod is not None:
+            self._pods.drop(pod)
+        return None
 
     async def _is_ghost(self, sandbox: Sandbox) -> bool:
         """Whether a Sandbox that once had a Pod is no longer there.

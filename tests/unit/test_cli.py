@@ -24,7 +24,7 @@ def test_defaults_are_the_safe_choice_where_there_is_one() -> None:
         on_revoke=OnRevoke.TERMINATE,
         runtime_classes=frozenset(),
         workers=16,
-        sweep_seconds=300.0,
+        sweep_seconds=120.0,
     )
 
 

@@ -81,7 +81,7 @@ def test_each_bad_item_and_each_repeated_path_is_a_warning() -> None:
             "AllowlistBadItem",
             "item 4: is a number; write a plain path such as /data/shared; it grants nothing",
         ),
-        ("Warning", "AllowlistRepeatedItem", "/data stands more than once; remove one"),
+        ("Warning", "AllowlistRepeatedItem", "listed more than once, to no effect: /data"),
     ]
 
 

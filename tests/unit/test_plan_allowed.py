@@ -24,7 +24,7 @@ def ours(**changes: Any) -> Pod:
 
 
 def moving(reason: str, message: str) -> Verdict:
-    return Verdict(State(Stage.MOVING, "Pending", reason, message), GRANTS, ())
+    return Verdict(State(Stage.MOVING, "Pending", reason, message), ())
 
 
 def test_a_sandbox_without_pod_gets_one() -> None:
@@ -37,13 +37,12 @@ def test_a_sandbox_without_host_volumes_runs_under_any_list() -> None:
         made = make_plan(sandbox(), roots(*text) if text else Allowlist("v"), None, SETTINGS)
         assert isinstance(made.action, CreatePod)
         assert made.verdict is not None
-        assert made.verdict.grants == ()
         assert made.verdict.denials == ()
 
 
 def test_a_ready_pod_makes_the_sandbox_ready() -> None:
     ready = State(Stage.READY, "Running", "PodReady", "the container runs")
-    assert plan(ours()) == Plan(None, Verdict(ready, GRANTS, ()))
+    assert plan(ours()) == Plan(None, Verdict(ready, ()))
 
 
 def test_a_pod_that_is_going_is_waited_for() -> None:
@@ -62,9 +61,7 @@ def test_a_changed_spec_replaces_the_pod_within_its_own_grace_period() -> None:
 def test_a_changed_grant_replaces_the_pod() -> None:
     words = "the allowlist changed; the Pod is replaced"
     made = plan(ours(), listed=roots("/data/shared"))
-    assert made.action == DeletePod(POD_UID, None, "PodReplaced", words)
-    assert made.verdict is not None
-    assert made.verdict.grants == (Grant("data", "/data/shared", "", False),)
+    assert made == Plan(DeletePod(POD_UID, None, "PodReplaced", words), moving("PodReplaced", words))
 
 
 def test_a_list_that_grants_the_same_leaves_the_pod_alone() -> None:
@@ -97,7 +94,7 @@ def test_a_pod_that_succeeded_finishes_the_sandbox() -> None:
 def test_a_pod_that_failed_stalls_the_sandbox(trouble: Trouble | None, message: str) -> None:
     made = plan(ours(phase="Failed", ready=False, trouble=trouble))
     failed = State(Stage.STUCK, "Failed", "PodFailed", message)
-    assert made == Plan(None, Verdict(failed, GRANTS, ()))
+    assert made == Plan(None, Verdict(failed, ()))
 
 
 @pytest.mark.parametrize(
@@ -144,5 +141,5 @@ def test_a_container_that_crashes_again_and_again_is_under_way() -> None:
 )
 def test_a_pod_that_the_api_server_refused(final: bool, stage: Stage, phase: str, again: float | None) -> None:
     verdict = moving("PodCreated", "the Pod has been created")
-    expected = Verdict(State(stage, phase, "PodRefused", "exceeded quota"), GRANTS, ())
+    expected = Verdict(State(stage, phase, "PodRefused", "exceeded quota"), ())
     assert pod_refused(verdict, final=final, message="exceeded quota") == Plan(None, expected, again)

@@ -59,7 +59,6 @@ def test_one_denied_volume_of_several_denies_the_sandbox_and_all_denials_are_tol
     made = plan(None, roots("/data"), volumes=[host(), host("/home/a", "a"), host("/home/b", "b")])
     assert said(made) == DENIED
     assert made.verdict is not None
-    assert made.verdict.grants == ()
     denials = made.verdict.denials or ()
     assert [d.volume for d in denials] == ["a", "b"]
     assert made.verdict.state.message == "; ".join(d.message for d in denials)
@@ -112,8 +111,17 @@ def test_a_spec_that_changed_to_something_denied_is_stuck_while_its_old_pod_runs
 
 
 def test_a_denied_pod_that_is_already_going_is_waited_for() -> None:
-    made = plan(ours(deleting=True), NARROWED)
-    assert made.action is None
+    for within in (0, 30):
+        made = plan(ours(deleting=True, ends_within=within, grace=300), NARROWED)
+        assert made.action is None
+        assert said(made) == STOPPING
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, WARN])
+def test_a_denied_pod_that_takes_too_long_to_end_is_told_again(settings: Settings) -> None:
+    made = plan(ours(deleting=True, ends_within=300, grace=300), NARROWED, settings)
+    assert isinstance(made.action, DeletePod)
+    assert made.action.grace == 30
     assert said(made) == STOPPING
 
 

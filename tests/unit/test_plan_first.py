@@ -6,7 +6,15 @@ import pytest
 
 from sandmount.allowlist import Allowlist
 from sandmount.observe import Pod, Sandbox
-from sandmount.plan import NAME_TAKEN_AGAIN, DeletePod, Plan, make_plan, plan_without_sandbox
+from sandmount.plan import (
+    COLLECTOR_SECONDS,
+    NAME_TAKEN_AGAIN,
+    PREVIOUS_POD_AGAIN,
+    DeletePod,
+    Plan,
+    make_plan,
+    plan_without_sandbox,
+)
 from sandmount.settings import OnRevoke, Settings
 from sandmount.status import Stage, State, Verdict
 from tests.unit.builders import POD_UID, SETTINGS, STAMP, allowlist, condition, host, pod, roots, sandbox, spec
@@ -124,14 +132,26 @@ def test_an_orphaned_pod_of_an_earlier_sandbox_or_of_this_one_is_deleted() -> No
 def test_a_pod_of_an_earlier_sandbox_that_is_going_anyway_is_waited_for(found: Pod) -> None:
     made = plan(sandbox(), found)
     assert made.action is None
-    assert made.look_again == NAME_TAKEN_AGAIN
+    assert made.look_again == PREVIOUS_POD_AGAIN
     assert state(made) == PREVIOUS
 
 
-def test_without_a_sandbox_only_a_pod_that_lost_its_owner_is_deleted() -> None:
-    assert isinstance(plan_without_sandbox(pod(**LEFTOVER)).action, DeletePod)
-    for found in (pod(), pod(**FOREIGN), pod(**LEFTOVER, deleting=True), pod(**{**LEFTOVER, "labelled": False})):
-        assert plan_without_sandbox(found) == Plan()
+def test_without_a_sandbox_a_pod_that_lost_its_owner_is_deleted_and_nobody_elses() -> None:
+    assert isinstance(plan_without_sandbox(pod(**LEFTOVER), 0.0).action, DeletePod)
+    for found in (pod(**FOREIGN), pod(**LEFTOVER, deleting=True), pod(**{**LEFTOVER, "labelled": False})):
+        for waited in (0.0, 1000.0):
+            assert plan_without_sandbox(found, waited) == Plan()
+
+
+@pytest.mark.parametrize(("waited", "left"), [(0.0, 3.0), (2.0, 1.0)])
+def test_a_pod_that_has_its_owner_is_left_to_the_garbage_collector_for_a_while(waited: float, left: float) -> None:
+    assert plan_without_sandbox(pod(), waited) == Plan(look_again=left)
+
+
+def test_a_pod_that_has_its_owner_is_deleted_when_the_garbage_collector_is_late() -> None:
+    made = plan_without_sandbox(pod(), COLLECTOR_SECONDS)
+    assert made.action == DeletePod(POD_UID, None, "PodOrphaned", "no Sandbox owns this Pod any more")
+    assert plan_without_sandbox(pod(deleting=True), 1000.0) == Plan()
 
 
 def test_an_invalid_spec_makes_no_pod_and_names_its_problems() -> None:

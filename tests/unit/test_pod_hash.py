@@ -43,7 +43,7 @@ CHANGES: list[dict[str, Any]] = [
     {"restartPolicy": "Never"},
     {"terminationGracePeriodSeconds": 0},
     {"readinessProbe": {"tcpSocket": {"port": 80}}},
-    {"readinessProbe": {"tcpSocket": {"port": "80"}}},
+    {"readinessProbe": {"tcpSocket": {"port": "http"}}},
     {"volumes": [host()]},
     {"volumes": [host("/data/other")]},
     {"volumes": [host(mountPath="/elsewhere")]},

@@ -16,9 +16,10 @@ def queue() -> KeyedQueue[str]:
 async def drained(keys: KeyedQueue[str], count: int) -> list[str]:
     """The next ``count`` keys, each done at once."""
     found = []
-    for _ in range(count):
-        found.append(await keys.get())
-        keys.done(found[-1])
+    async with asyncio.timeout(20):  # a key that is lost fails the test and does not hang it
+        for _ in range(count):
+            found.append(await keys.get())
+            keys.done(found[-1])
     return found
 
 
@@ -169,8 +170,48 @@ async def test_delays_are_spread_by_a_quarter_to_both_sides(jitter: float, facto
 
 
 async def test_the_servers_wish_is_the_least_that_is_waited() -> None:
-    assert await failed(queue(), 1, at_least=30) == [30]
-    assert await failed(queue(), 8, at_least=5) == [5, 5, 5, 5, 8, 16, 32, 60]
+    for failures, delay in [(0, 5), (3, 5), (4, 8), (9, 60)]:
+        keys = queue()
+        await failed(keys, failures)
+        assert (await failed(keys, 1, at_least=5))[0] == delay
+
+
+async def test_an_event_ends_the_delay_of_our_own_but_not_the_one_that_a_server_asked_for() -> None:
+    keys = queue()
+    await failed(keys, 5)
+    keys.add("a")
+    assert len(keys) == 1
+    asked = queue()
+    await failed(asked, 1, at_least=30)
+    asked.add("a")
+    assert len(asked) == 0
+
+
+async def test_a_key_that_was_added_before_the_server_allows_it_comes_once_it_is_allowed() -> None:
+    keys: KeyedQueue[str] = KeyedQueue(jitter=lambda: -1.5)  # no delay of our own
+    await failed(keys, 1, at_least=0.03)
+    keys.add("a")
+    keys.add_in("a", 0)
+    keys.add_in("b", 0.01)
+    keys.add_in("end", 0.2)
+    assert await drained(keys, 3) == ["b", "a", "end"]
+
+
+async def test_a_look_that_was_due_earlier_than_the_server_allows_is_not_lost() -> None:
+    keys: KeyedQueue[str] = KeyedQueue(jitter=lambda: -1.5)
+    keys.add("a")
+    await keys.get()
+    keys.add_in("a", 0.01)
+    keys.retry("a", at_least=0.03)
+    assert await drained(keys, 1) == ["a"]
+
+
+async def test_a_key_that_was_served_may_come_at_any_time_again() -> None:
+    keys: KeyedQueue[str] = KeyedQueue(jitter=lambda: -1.5)
+    await failed(keys, 1, at_least=0.01)
+    assert await drained(keys, 1) == ["a"]
+    keys.add("a")
+    assert len(keys) == 1
 
 
 async def test_done_forgets_the_failures_of_that_key_only() -> None:

@@ -59,11 +59,11 @@ async def test_our_own_pod_without_its_label_is_labelled_again_and_not_made_twic
         labels = w.api.pods[KEY]["metadata"]["labels"]
         w.remove_label(labels)
         await w.settle()
-        assert w.api.calls == [("create_pod", KEY), ("get_pod", KEY), ("label_pod", KEY)]
+        assert w.api.calls == [(verb, KEY) for verb in ("get_sandbox", "create_pod", "get_pod", "label_pod")]
         assert w.api.pods[KEY]["metadata"]["labels"] == labels
         w.watch("Sandbox", w.api.sandboxes[KEY])
         await w.settle()
-        assert len(w.api.calls) == 3
+        assert len(w.api.calls) == 4
         assert w.conditions()["Ready"] == ("True", "PodReady")
 
 
@@ -77,7 +77,7 @@ async def test_a_pod_that_went_while_it_was_to_be_labelled_is_read_before_anythi
         w.watching = True
         w.reconciler.saw_pod("MODIFIED", stale_pod(w))
         await w.settle()
-        assert [verb for verb, _ in w.api.calls][:3] == ["label_pod", "get_pod", "create_pod"]
+        assert [verb for verb, _ in w.api.calls][:4] == ["label_pod", "get_pod", "get_sandbox", "create_pod"]
         assert w.asked("label_pod") == 1
 
 
@@ -98,7 +98,7 @@ async def test_a_pod_that_went_while_it_was_to_be_deleted_is_read_and_made_anew(
         w.api.script["delete_pod"] = [answer]
         w.apply(generation=2, image="another")
         await w.settle()
-        assert [verb for verb, _ in w.api.calls][:3] == ["delete_pod", "get_pod", "create_pod"]
+        assert [verb for verb, _ in w.api.calls][:4] == ["delete_pod", "get_pod", "get_sandbox", "create_pod"]
         assert w.asked("delete_pod") == w.asked("create_pod") == 1
 
 
@@ -218,68 +218,3 @@ async def test_a_mistake_of_ours_in_one_pass_stops_neither_the_worker_nor_that_s
         assert [key[1] for _, key in w.api.calls] == ["first", "second"]
         assert "unexpected error" in caplog.text
         await until(lambda: (KEY[0], "first") in w.api.pods)
-
-
-def orphaned(w: World) -> None:
-    """``kubectl delete --cascade=orphan``: the Sandbox goes, and its Pod loses its owner."""
-    w.api.sandboxes.pop(KEY)
-    w.change_pod(metadata={"ownerReferences": []})
-
-
-async def test_a_pod_left_by_an_orphaning_delete_is_deleted_after_a_live_read_says_that_its_sandbox_is_gone() -> None:
-    async with world() as w:
-        await running(w)
-        gone = w.api.sandboxes[KEY]
-        orphaned(w)
-        w.watch("Sandbox", {**gone, "metadata": {**gone["metadata"], "resourceVersion": "999"}}, "DELETED")
-        await w.settle()
-        assert w.api.calls == [("get_sandbox", KEY), ("delete_pod", KEY)]
-
-
-async def test_a_pod_whose_sandbox_no_watch_has_shown_yet_is_left_alone_while_it_has_its_owner() -> None:
-    async with world() as w:
-        await running(w)
-        async with world() as restarted:
-            restarted.api.sandboxes |= w.api.sandboxes
-            restarted.watch("Pod", w.api.pods[KEY], None)
-            await restarted.settle()
-            assert restarted.api.calls == []
-
-
-async def test_an_orphaned_pod_whose_sandbox_turns_out_to_exist_is_decided_on_with_that_sandbox() -> None:
-    async with world() as w:
-        await running(w)
-        async with world() as restarted:
-            restarted.api.sandboxes |= w.api.sandboxes
-            restarted.api.pods |= w.api.pods
-            restarted.change_pod(metadata={"ownerReferences": []})
-            await restarted.settle()
-            assert restarted.api.calls == [("get_sandbox", KEY), ("delete_pod", KEY)]
-            restarted.remove_pod()
-            await restarted.settle()
-            assert restarted.asked("create_pod") == 1
-
-
-async def test_a_pod_is_kept_while_nobody_can_say_whether_its_sandbox_is_gone() -> None:
-    async with world() as w:
-        await running(w)
-        gone = w.api.sandboxes[KEY]
-        w.api.script["get_sandbox"] = [REFUSED] * 50
-        orphaned(w)
-        w.watch("Sandbox", {**gone, "metadata": {**gone["metadata"], "resourceVersion": "999"}}, "DELETED")
-        await w.settle()
-        assert w.asked("delete_pod") == 0
-
-
-async def test_a_sandbox_made_anew_waits_for_the_pod_that_an_earlier_one_left_and_then_gets_its_own() -> None:
-    async with world() as w:
-        await running(w)
-        w.change_pod(metadata={"ownerReferences": []})
-        w.apply(uid="another-uid")
-        await w.settle()
-        assert w.asked("delete_pod") == 1
-        assert w.asked("create_pod") == 0
-        w.remove_pod()
-        await w.settle()
-        assert w.asked("create_pod") == 1
-        assert w.api.pods[KEY]["metadata"]["ownerReferences"][0]["uid"] == "another-uid"

@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from sandmount.allowlist import Denial, Grant
+from sandmount.allowlist import Denial
 from sandmount.observe import Pod, Sandbox
 from sandmount.status import Stage, State, Verdict, compute_status, finished_condition
-from tests.unit.builders import LATER, LATER_STAMP, NOW, STAMP, condition, host, pod, sandbox
+from tests.unit.builders import LATER, LATER_STAMP, NOW, STAMP, condition, host, pod, sandbox, spec
 
 READY = State(Stage.READY, "Running", "PodReady", "the container runs")
 MOVING = State(Stage.MOVING, "Pending", "ContainerCreating", "the Pod is being started")
 STUCK = State(Stage.STUCK, "Failed", "HostPathNotAllowed", "no")
 FINISHED = State(Stage.FINISHED, "Succeeded", "Completed", "it ended")
-GRANT = Grant("data", "/data", "shared", True)
 DENIAL = Denial("data", "/data", "HostPathNotAllowed", "not this one")
 ALLOWED = condition("VolumesAllowed", "True", "Granted", "every host volume is on the allowlist")
 NOT_ALLOWED = condition("VolumesAllowed", "False", "HostPathNotAllowed", "not this one")
@@ -56,19 +55,19 @@ def test_finished_has_no_ready_at_all() -> None:
 @pytest.mark.parametrize("state", [READY, MOVING, STUCK, FINISHED])
 def test_volumes_allowed_follows_the_denials_at_every_stage(state: State) -> None:
     base = conditions(Verdict(state))
-    assert conditions(Verdict(state, (), ())) == [*base, ALLOWED]
-    assert conditions(Verdict(state, (), (DENIAL,))) == [*base, NOT_ALLOWED]
-    assert conditions(Verdict(state, (), None)) == base
+    assert conditions(Verdict(state, ())) == [*base, ALLOWED]
+    assert conditions(Verdict(state, (DENIAL,))) == [*base, NOT_ALLOWED]
+    assert conditions(Verdict(state, None)) == base
 
 
 def test_all_denials_are_told_together() -> None:
-    both = Verdict(STUCK, (), (DENIAL, replace(DENIAL, volume="b", message="nor this")))
+    both = Verdict(STUCK, (DENIAL, replace(DENIAL, volume="b", message="nor this")))
     assert conditions(both)[-1]["message"] == "not this one; nor this"
 
 
 @pytest.mark.parametrize("state", [READY, MOVING, STUCK, FINISHED])
 def test_everything_says_which_generation_it_is_about(state: State) -> None:
-    found = status(Verdict(state, (), ()), sandbox(metadata={"generation": 42}))
+    found = status(Verdict(state, ()), sandbox(metadata={"generation": 42}))
     assert found["observedGeneration"] == 42
     assert [c["observedGeneration"] for c in found["conditions"]] == [42] * len(found["conditions"])
 
@@ -83,13 +82,13 @@ def stored(*found: dict[str, Any], **more: Any) -> Sandbox:
 
 def test_the_transition_time_stays_while_the_condition_status_stays() -> None:
     before = stored(condition("Ready", "True", "Another", "reason"), ALLOWED)
-    found = compute_status(before, Verdict(READY, (), ()), None, LATER)["conditions"]
+    found = compute_status(before, Verdict(READY, ()), None, LATER)["conditions"]
     assert found == [condition("Ready", "True", "PodReady", "the container runs"), ALLOWED]
 
 
 def test_the_transition_time_moves_with_the_condition_status() -> None:
     before = stored(condition("Ready", "False", "PodReady", "the container runs"), NOT_ALLOWED)
-    found = compute_status(before, Verdict(READY, (), ()), None, LATER)["conditions"]
+    found = compute_status(before, Verdict(READY, ()), None, LATER)["conditions"]
     assert [c["lastTransitionTime"] for c in found] == [LATER_STAMP, LATER_STAMP]
 
 
@@ -122,15 +121,13 @@ def test_a_long_message_is_cut(length: int, kept: int) -> None:
     found = conditions(Verdict(replace(READY, message="é" * length)))[0]["message"]
     assert len(found) == kept
     assert found.endswith("...") is (length > kept)
-    assert all(
-        len(c["message"]) <= 4096 for c in conditions(Verdict(STUCK, (), (replace(DENIAL, message="x" * 9000),)))
-    )
+    assert all(len(c["message"]) <= 4096 for c in conditions(Verdict(STUCK, (replace(DENIAL, message="x" * 9000),))))
 
 
 def test_every_reason_of_a_condition_fits_the_schema() -> None:
     pattern = re.compile(r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
     for state in (READY, MOVING, STUCK, FINISHED, replace(STUCK, reason="!")):
-        assert all(pattern.match(c["reason"]) for c in conditions(Verdict(state, (), (DENIAL,))))
+        assert all(pattern.match(c["reason"]) for c in conditions(Verdict(state, (DENIAL,))))
 
 
 def test_the_pod_is_named_with_its_address_and_node() -> None:
@@ -153,20 +150,25 @@ def test_started_is_the_first_time_that_it_was_ready_and_stays() -> None:
         assert status(Verdict(state), stored(startedAt=first), pod())["startedAt"] == first
 
 
-def test_granted_volumes_are_listed_with_what_was_granted() -> None:
-    found = status(Verdict(READY, (GRANT, Grant("all", "/srv", "", False)), ()))
-    assert found["volumes"] == [
-        {"name": "data", "root": "/data", "readOnly": True, "subPath": "shared"},
-        {"name": "all", "root": "/srv", "readOnly": False},
-    ]
+def mounts(*volumes: dict[str, Any]) -> Pod:
+    """A Pod with these host volumes, mounted as they were asked for."""
+    return pod(host_mounts=spec(volumes=list(volumes)).volumes)
+
+
+def test_the_volumes_are_those_that_the_pod_has_of_the_host() -> None:
+    found = mounts(host("/data", readOnly=True, subPath="shared"), host("/srv", "all"))
+    for verdict in (Verdict(READY, ()), Verdict(READY, (DENIAL,)), Verdict(STUCK, None), Verdict(FINISHED)):
+        assert status(verdict, found=found)["volumes"] == [
+            {"name": "data", "root": "/data", "readOnly": True, "subPath": "shared"},
+            {"name": "all", "root": "/srv", "readOnly": False},
+        ]
 
 
 @pytest.mark.parametrize("word", ["Enabled", "Disabled"])
 def test_the_kubelets_word_on_recursive_read_only_is_shown(word: str) -> None:
-    of = sandbox(volumes=[host(readOnly=True), host("/srv", "all", readOnly=True)])
-    grants = (GRANT, Grant("all", "/srv", "", True))
-    found = status(Verdict(READY, grants, ()), of, pod(recursive_read_only={"/mnt/data": word}))["volumes"]
-    assert [v.get("recursiveReadOnly") for v in found] == [word, None]
+    found = mounts(host(readOnly=True), host("/srv", "all", readOnly=True))
+    told = status(Verdict(READY, ()), found=replace(found, recursive_read_only={"/mnt/data": word}))["volumes"]
+    assert [v.get("recursiveReadOnly") for v in told] == [word, None]
 
 
 def test_a_finished_sandbox_keeps_the_record_of_its_volumes() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandmount.allowlist import Denial, Grant
+from sandmount.allowlist import Denial
 from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings, merge_patch
-from tests.unit.builders import LATER, NOW, condition, host, pod, sandbox
+from tests.unit.builders import LATER, NOW, condition, host, pod, sandbox, spec
 
 Json = dict[str, Any]
 
@@ -20,17 +20,18 @@ STUCK = State(Stage.STUCK, "Failed", "HostPathNotAllowed", "no")
 TAKEN = State(Stage.STUCK, "Failed", "PodNameTaken", "taken")
 FINISHED = State(Stage.FINISHED, "Succeeded", "Completed", "it ended")
 DENIALS = (Denial("data", "/data", "HostPathNotAllowed", "not this one"),)
-GRANTS = (Grant("data", "/data", "shared", True),)
+MOUNTED = spec(volumes=[host(readOnly=True)]).volumes
 NEW: Json = {"observedGeneration": -1}
 """The status of a Sandbox that no operator has seen."""
 
 verdicts = st.builds(
     Verdict,
     st.sampled_from([READY, MOVING, STUCK, TAKEN, FINISHED]),
-    st.sampled_from([(), GRANTS]),
     st.sampled_from([None, (), DENIALS]),
 )
-pods = st.sampled_from([None, pod(), pod(pod_ip=""), pod(recursive_read_only={"/mnt/data": "Enabled"})])
+pods = st.sampled_from(
+    [None, pod(), pod(pod_ip=""), pod(host_mounts=MOUNTED, recursive_read_only={"/mnt/data": "Enabled"})]
+)
 
 
 def apply(patch: Any, target: Any) -> Any:
@@ -74,8 +75,8 @@ def test_computing_a_status_changes_nothing_that_it_was_given(first: Verdict, se
 
 
 def test_a_patch_holds_only_what_changed_and_conditions_whole() -> None:
-    old = computed(NEW, Verdict(MOVING, (), ()), pod())
-    patch = merge_patch(old, computed(old, Verdict(READY, (), ()), pod()))
+    old = computed(NEW, Verdict(MOVING, ()), pod())
+    patch = merge_patch(old, computed(old, Verdict(READY, ()), pod()))
     assert set(patch) == {"phase", "conditions", "startedAt"}
     assert [c["type"] for c in patch["conditions"]] == ["Ready", "VolumesAllowed"]
 
@@ -93,40 +94,38 @@ def told(old: Json, verdict: Verdict, found: Any = None) -> list[Happening]:
     return happenings(old, computed(old, verdict, found))
 
 
-@pytest.mark.parametrize(
-    "verdict", [Verdict(MOVING, (), ()), Verdict(READY, GRANTS, ()), Verdict(FINISHED, GRANTS, ())]
-)
+@pytest.mark.parametrize("verdict", [Verdict(MOVING, ()), Verdict(READY, ()), Verdict(FINISHED, ())])
 def test_a_normal_first_start_tells_nothing(verdict: Verdict) -> None:
     assert told(NEW, verdict) == []
     assert told({}, verdict) == []
-    assert told(computed(NEW, Verdict(MOVING, GRANTS, ())), verdict) == []
+    assert told(computed(NEW, Verdict(MOVING, ())), verdict) == []
 
 
 def test_getting_stuck_is_told_once() -> None:
-    assert told(NEW, Verdict(STUCK, (), DENIALS)) == [Happening("Warning", "HostPathNotAllowed", "no")]
-    stuck = computed(NEW, Verdict(STUCK, (), DENIALS))
-    assert told(stuck, Verdict(STUCK, (), DENIALS)) == []
+    assert told(NEW, Verdict(STUCK, DENIALS)) == [Happening("Warning", "HostPathNotAllowed", "no")]
+    stuck = computed(NEW, Verdict(STUCK, DENIALS))
+    assert told(stuck, Verdict(STUCK, DENIALS)) == []
 
 
 def test_getting_stuck_for_another_reason_is_told_again() -> None:
-    stuck = computed(NEW, Verdict(STUCK, (), DENIALS))
+    stuck = computed(NEW, Verdict(STUCK, DENIALS))
     assert told(stuck, Verdict(TAKEN)) == [Happening("Warning", "PodNameTaken", "taken")]
 
 
 def test_a_revocation_of_what_runs_is_told_as_stuck() -> None:
-    ready = computed(NEW, Verdict(READY, GRANTS, ()))
-    assert told(ready, Verdict(STUCK, (), DENIALS)) == [Happening("Warning", "HostPathNotAllowed", "no")]
+    ready = computed(NEW, Verdict(READY, ()))
+    assert told(ready, Verdict(STUCK, DENIALS)) == [Happening("Warning", "HostPathNotAllowed", "no")]
 
 
 def test_a_permission_that_is_lost_while_it_runs_on_is_told_once() -> None:
-    ready = computed(NEW, Verdict(READY, GRANTS, ()))
-    assert told(ready, Verdict(READY, (), DENIALS)) == [Happening("Warning", "HostPathNotAllowed", "not this one")]
-    warned = computed(ready, Verdict(READY, (), DENIALS))
-    assert told(warned, Verdict(READY, (), DENIALS)) == []
-    assert told(warned, Verdict(MOVING, (), DENIALS)) == []
+    ready = computed(NEW, Verdict(READY, ()))
+    assert told(ready, Verdict(READY, DENIALS)) == [Happening("Warning", "HostPathNotAllowed", "not this one")]
+    warned = computed(ready, Verdict(READY, DENIALS))
+    assert told(warned, Verdict(READY, DENIALS)) == []
+    assert told(warned, Verdict(MOVING, DENIALS)) == []
 
 
-@pytest.mark.parametrize("verdict", [Verdict(READY, (), ()), Verdict(MOVING, (), ())])
+@pytest.mark.parametrize("verdict", [Verdict(READY, ()), Verdict(MOVING, ())])
 def test_being_no_longer_stuck_is_told(verdict: Verdict) -> None:
     stuck = computed(NEW, Verdict(TAKEN))
     words = f"no longer PodNameTaken: {verdict.state.message}"
@@ -134,8 +133,8 @@ def test_being_no_longer_stuck_is_told(verdict: Verdict) -> None:
 
 
 def test_a_new_generation_of_the_same_state_is_written_and_not_told() -> None:
-    stuck = computed(NEW, Verdict(STUCK, (), DENIALS))
-    newer = computed(stuck, Verdict(STUCK, (), DENIALS), generation=2, hours=1)
+    stuck = computed(NEW, Verdict(STUCK, DENIALS))
+    newer = computed(stuck, Verdict(STUCK, DENIALS), generation=2, hours=1)
     assert set(merge_patch(stuck, newer)) == {"observedGeneration", "conditions"}
     assert happenings(stuck, newer) == []
 

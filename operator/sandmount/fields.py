@@ -1,0 +1,84 @@
+"""Types of the fields of a spec: the bounds of the schema, once more, each with an error that says what to write.
+
+Only what one value can be checked for; what fields have to do with each other is in api.py.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PlainValidator, StrictInt, StrictStr
+
+from sandmount import paths
+
+
+def _no_problem_with(problem: str | None, value: str) -> str:
+    if problem:
+        raise ValueError(problem)
+    return value
+
+
+def _host_path(path: str) -> str:
+    problem = paths.problem_with_absolute(path)
+    if path == "/":
+        problem = "/ is the whole host; name the directory that is needed"
+    return _no_problem_with(problem, path)
+
+
+def _mount_path(path: str) -> str:
+    return _no_problem_with(paths.problem_with_mount_path(path), path)
+
+
+def _sub_path(path: str) -> str:
+    return _no_problem_with(paths.problem_with_relative(path), path)
+
+
+def _working_dir(path: str) -> str:
+    problem = paths.problem_with_absolute(path)
+    if not problem and paths.is_within(path, "/proc"):
+        problem = f"{paths.quoted(path)} lies in /proc; choose a directory of the image or of a volume"
+    return _no_problem_with(problem, path)
+
+
+DnsLabel = Annotated[StrictStr, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\z")]
+DnsSubdomain = Annotated[
+    StrictStr,
+    Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z"),
+]
+DataKey = Annotated[StrictStr, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+\z")]
+_QUANTITY = re.compile(r"([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?", re.ASCII)
+_PORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+
+
+def _quantity(value: object) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and len(value) <= 64 and _QUANTITY.fullmatch(value):
+        return value
+    raise ValueError("is not a quantity; write one such as 2, 500m or 1Gi")
+
+
+def _port_name(name: str) -> str:
+    if len(name) <= 15 and _PORT_NAME.fullmatch(name) and not name.replace("-", "").isdigit():
+        return name
+    raise ValueError("is not a port's name; write at most 15 lower-case letters, digits and '-', with a letter")
+
+
+def _port_or_name(value: object) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    if isinstance(value, str):
+        return _port_name(value)
+    raise ValueError("is not a port; write 1 to 65535, or the name of one of the ports")
+
+
+Quantity = Annotated[int | str, PlainValidator(_quantity)]
+PortOrName = Annotated[int | str, PlainValidator(_port_or_name)]
+Id = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
+Argument = Annotated[StrictStr, Field(max_length=8192)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+PortName = Annotated[StrictStr, AfterValidator(_port_name)]
+Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
+HostPath = Annotated[StrictStr, AfterValidator(_host_path)]
+MountPath = Annotated[StrictStr, AfterValidator(_mount_path)]
+SubPath = Annotated[StrictStr, AfterValidator(_sub_path)]
+WorkingDir = Annotated[StrictStr, AfterValidator(_working_dir)]
