@@ -1,6 +1,7 @@
 """The command line: ``python -m sandmount run``. Every option is an environment variable too (SANDMOUNT_...)."""
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from pydantic import ValidationError
 
 from sandmount import __version__, handlers
+from sandmount.cluster import NoClusterError
 from sandmount.settings import EmptyAllowlist, OnRevoke, SecretRefs, Settings
 
 _DEFAULTS = Settings()
@@ -59,4 +61,8 @@ def run(*, liveness: str | None, verbose: bool, runtime_classes: str, **options:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    asyncio.run(handlers.run(settings, liveness))
+    with contextlib.suppress(asyncio.CancelledError):  # told to stop
+        try:
+            asyncio.run(handlers.run(settings, liveness))
+        except NoClusterError as error:
+            raise click.ClickException(str(error)) from error

@@ -7,6 +7,7 @@ is busy, starting or away) is a Transient, the one exception that callers retry.
 import asyncio
 import json
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,10 @@ class Transient(Exception):  # noqa: N818 - it names a condition, not a mistake
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds that the server asked to wait; 0 when it did not say."""
+
+
+class NoClusterError(Exception):
+    """There is no cluster to connect to; the message is for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +87,15 @@ class ApiServer:
 
     @classmethod
     async def connect(cls, connections: int) -> "ApiServer":
-        """A client for the cluster that the process runs in or, outside of one, that KUBECONFIG names."""
+        """A client for the cluster that the process runs in or, outside of one, that KUBECONFIG names.
+
+        Raises NoClusterError when neither can be used.
+        """
         settings = client.Configuration()
         try:
             config.load_incluster_config(client_configuration=settings)
         except config.ConfigException:
-            await config.load_kube_config(client_configuration=settings, persist_config=False)
+            await _load_kubeconfig(settings)
         settings.connection_pool_maxsize = connections
         api_client = client.ApiClient(settings)
         api_client.user_agent = f"sandmount/{__version__}"
@@ -220,6 +228,14 @@ class ApiServer:
         return answer if response.status < 400 else _unanswered(method, path, response, answer)
 
 
+async def _load_kubeconfig(settings: client.Configuration) -> None:
+    path = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    try:
+        await config.load_kube_config(client_configuration=settings, persist_config=False)
+    except Exception as error:  # whatever the loader trips over in a file that somebody wrote
+        raise NoClusterError(f"no cluster: this is no Pod, and KUBECONFIG ({path}) cannot be used: {error}") from error
+
+
 def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswered:
     """What an error of the API server means for the caller; raises Transient for what may pass."""
     message = str(answer.get("message") or response.reason)
@@ -229,7 +245,7 @@ def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswer
         case 409:
             return Exists() if answer.get("reason") == "AlreadyExists" else Conflict()
         case 400 | 405 | 413 | 415 | 422:
-            return Refused(message, final=True)
+            return Refused(message, final=not _by_admission(message))
         case 403:
             return Refused(message, final=False)
         case 500 if "request is too large" in message or "larger than max" in message:
@@ -239,6 +255,11 @@ def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswer
     except ValueError:
         retry_after = 0.0
     raise Transient(f"{method} {path}: {response.status} {message}", retry_after)
+
+
+def _by_admission(message: str) -> bool:
+    """Whether a policy or a webhook said no, which may think otherwise tomorrow; both choose their own status codes."""
+    return "admission webhook" in message or "ValidatingAdmissionPolicy" in message
 
 
 def _decoded(data: bytes) -> Json:

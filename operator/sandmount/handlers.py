@@ -7,6 +7,7 @@ that changes objects (on.create, on.update, daemons, timers) is used, because th
 import asyncio
 import itertools
 import logging
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,10 +30,22 @@ async def run(settings: Settings, liveness: str | None) -> None:
 
     ``liveness`` is the URL at which kopf answers probes, as ``http://0.0.0.0:8080/healthz``.
     """
+    _stop_on_signals()
     api = await ApiServer.connect(connections=settings.workers + 8)
     try:
-        await _wait_for_crd(api)
-        reconciler = Reconciler(api, settings)
+        while True:
+            await _wait_for_crd(api)
+            if await _serve(api, settings, liveness):
+                return
+            log.warning("the CRD was removed, and all Sandboxes with it")
+    finally:
+        await api.close()
+
+
+async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> bool:
+    """Works until the process is told to stop (True), or until the CRD is removed (False)."""
+    reconciler = Reconciler(api, settings)
+    try:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(_follow_allowlist(api, reconciler, settings), name="allowlist"),
@@ -47,8 +60,19 @@ async def run(settings: Settings, liveness: str | None) -> None:
             )
             for task in beside:
                 task.cancel()
-    finally:
-        await api.close()
+    except ExceptionGroup:
+        if isinstance(await api.list_sandboxes(), Missing):
+            return False
+        raise
+    return True
+
+
+def _stop_on_signals() -> None:
+    """Until kopf installs its own: as process 1 of a container a process has none by default."""
+    task = asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 async def _wait_for_crd(api: ApiServer) -> None:
@@ -92,7 +116,8 @@ def _registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
 
 
 def _kopf_settings() -> kopf.OperatorSettings:
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # or one line an event
+    for name in ("kopf.objects", "aiohttp.access"):  # or one line an event, and one a probe
+        logging.getLogger(name).setLevel(logging.WARNING)
     settings = kopf.OperatorSettings()
     settings.watching.label_selectors["v1", "pods"] = LABEL_SANDBOX  # on the server: other Pods cost nothing
     settings.watching.chunk_size = 500

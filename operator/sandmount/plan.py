@@ -12,7 +12,7 @@ from sandmount import paths
 from sandmount.allowlist import Allowlist, Denial, Grant
 from sandmount.api import InvalidSpec, SandboxSpec, Volume
 from sandmount.observe import Pod, Sandbox
-from sandmount.pod import build_pod, built_from, labels, same_spec
+from sandmount.pod import SHORTEST_GRACE, build_pod, built_from, labels, same_spec
 from sandmount.settings import OnRevoke, SecretRefs, Settings
 from sandmount.status import Stage, State, Verdict, finished_condition
 
@@ -74,7 +74,7 @@ def make_plan(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings:
     """The next step for one Sandbox. ``pod`` is the Pod of its name, whoever made it, or None."""
     ours = pod if pod is not None and pod.owner_uid == sandbox.uid else None
     if sandbox.deleting:
-        return _being_deleted(sandbox, ours)
+        return _being_deleted(sandbox, pod)
     if finished := finished_condition(sandbox.status):
         return _finished(finished, ours)
     if ours is not None and ours.phase == "Succeeded" and not ours.deleting:
@@ -126,6 +126,19 @@ def pod_refused(verdict: Verdict, *, final: bool, message: str) -> Plan:
     return Plan(None, replace(verdict, state=state), look_again=None if final else REFUSED_AGAIN)
 
 
+def not_yet(plan: Plan, message: str) -> Plan:
+    """The API server could not do the plan's action now; it is tried again, and the status says so meanwhile."""
+    if isinstance(plan.action, CreatePod):
+        verdict = Verdict(_moving("PodNotCreated", message), denials=())
+    elif isinstance(plan.action, DeletePod) and plan.verdict is not None:
+        state = plan.verdict.state
+        words = f"{state.message}; its Pod cannot be deleted yet: {message}"
+        verdict = replace(plan.verdict, state=replace(state, message=words))
+    else:
+        return Plan()
+    return Plan(None, verdict)
+
+
 def _name_in_use(sandbox: Sandbox, pod: Pod) -> Plan:
     orphaned = plan_without_sandbox(pod, waited=0.0).action
     if not orphaned and not pod.owned_by_namesake and not pod.deleting:
@@ -139,8 +152,11 @@ def _being_deleted(sandbox: Sandbox, pod: Pod | None) -> Plan:
     """The garbage collector takes the Pod, unless a finalizer of somebody's holds the Sandbox back."""
     if not sandbox.held or pod is None or pod.deleting:
         return Plan()
+    orphaned = pod.made_for == sandbox.uid and plan_without_sandbox(pod, waited=0.0).action is not None
+    if pod.owner_uid != sandbox.uid and not orphaned:
+        return Plan()
     words = "the Sandbox is being deleted and a finalizer holds it back"
-    return Plan(DeletePod(pod.uid, min(pod.grace, MAX_REVOCATION_GRACE), "SandboxDeleted", words))
+    return Plan(DeletePod(pod.uid, _soon(pod), "SandboxDeleted", words))
 
 
 def _finished(condition: Mapping[str, Any], pod: Pod | None) -> Plan:
@@ -199,10 +215,14 @@ def _not_allowed(spec: SandboxSpec, pod: Pod | None, verdict: Verdict, *, firm: 
 
 def _revoked(pod: Pod, verdict: Verdict) -> Plan:
     """Ends the Pod soon; one that is ending already, but may take longer, is told again."""
-    grace = min(pod.grace, MAX_REVOCATION_GRACE)
     if pod.deleting and pod.ends_within <= MAX_REVOCATION_GRACE:
         return Plan(None, _stopping(verdict))
-    return Plan(DeletePod(pod.uid, grace, verdict.state.reason, verdict.state.message), _stopping(verdict))
+    return Plan(DeletePod(pod.uid, _soon(pod), verdict.state.reason, verdict.state.message), _stopping(verdict))
+
+
+def _soon(pod: Pod) -> int:
+    """Seconds for a Pod whose permission is gone."""
+    return max(SHORTEST_GRACE, min(pod.grace, MAX_REVOCATION_GRACE))
 
 
 def _stopping(verdict: Verdict) -> Verdict:
@@ -218,13 +238,22 @@ def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod
         return Plan(CreatePod(body), say(_moving("PodCreated", "the Pod has been created")))
     if pod.deleting:
         return Plan(None, say(_moving("PodTerminating", "waiting for the previous Pod to end")))
-    if pod.built_from != built_from(spec, grants):
+    if pod.built_from != built_from(spec, grants) or not _has(pod, grants):
         what = "allowlist" if same_spec(pod.built_from, built_from(spec, ())) else "spec"
         words = f"the {what} changed; the Pod is replaced"
         return Plan(DeletePod(pod.uid, None, "PodReplaced", words), say(_moving("PodReplaced", words)))
     intact = pod.labelled and pod.made_for == sandbox.uid
     action = None if intact else RelabelPod(pod.uid, labels(sandbox.name, sandbox.uid))
     return Plan(action, say(_from_pod(pod)))
+
+
+def _has(pod: Pod, grants: tuple[Grant, ...]) -> bool:
+    """Whether the Pod mounts what was granted, by its own spec: an annotation can be written by whoever may patch Pods.
+
+    Mounts of other names are not looked at: admission may have added them.
+    """
+    mounted = {(v.name, v.host.path, v.sub_path or "", v.read_only) for v in pod.host_mounts if v.host}
+    return all((g.volume, g.root, g.sub_path, g.read_only) in mounted for g in grants)
 
 
 def _from_pod(pod: Pod) -> State:
@@ -238,7 +267,15 @@ def _from_pod(pod: Pod) -> State:
             return _stuck("PodFailed", f"the Pod failed: {_sentence([reason, words])}")
         case _ if pod.ready:
             return State(Stage.READY, "Running", "PodReady", "the container runs")
-    return _moving(reason or "PodPending", _with_place(pod, words) or "the Pod is being started")
+    return _moving(reason or "PodPending", _with_place(pod, words) if words else _without_words(pod, reason))
+
+
+def _without_words(pod: Pod, reason: str) -> str:
+    """The kubelet says nothing in a Pod's status while a volume is missing, only in Events."""
+    roots = ", ".join(f'"{v.host.path}"' for v in pod.host_mounts if v.host)
+    if reason == "ContainerCreating" and roots:
+        return f'the container is being created; if it stays so: is {roots} a directory on node "{pod.node_name}"?'
+    return "the Pod is being started"
 
 
 def _with_place(pod: Pod, words: str) -> str:

@@ -22,6 +22,9 @@ from sandmount.api import (
     Volume,
 )
 
+SHORTEST_GRACE = 1
+"""Seconds. With 0 the API server forgets a Pod at once, while its container still runs and writes."""
+
 KEEP_ALIVE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
 """Runs until it is told to stop, and then stops at once: a plain ``sleep`` as process 1 ignores SIGTERM."""
 
@@ -40,7 +43,7 @@ def labels(name: str, uid: str) -> dict[str, str]:
 
 
 def built_from(spec: SandboxSpec, grants: Sequence[Grant]) -> str:
-    """What a Pod is built from, in short: ``<spec>.<grants>``, each a hash of 16 hex digits.
+    """What a Pod is built from, in short: ``<spec>.<grants>``, each a SHA-256 in hex.
 
     The spec counts as far as it differs from the defaults, so a newer operator with more fields computes the same.
     """
@@ -88,7 +91,7 @@ def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant]) -> dict[str, Any]:
     context = spec.security_context.to_wire()
     pod: dict[str, Any] = {
         "restartPolicy": spec.restart_policy,
-        "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
+        "terminationGracePeriodSeconds": max(SHORTEST_GRACE, spec.termination_grace_period_seconds),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -156,4 +159,4 @@ def _linux_nodes() -> dict[str, Any]:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

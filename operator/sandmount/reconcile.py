@@ -23,6 +23,7 @@ from sandmount.plan import (
     Plan,
     RelabelPod,
     make_plan,
+    not_yet,
     plan_without_sandbox,
     pod_refused,
 )
@@ -182,7 +183,11 @@ class Reconciler:
         plan = make_plan(sandbox, self._allowlist, pod, self._settings)
         if isinstance(plan.action, CreatePod) and "podName" in sandbox.status and await self._is_ghost(sandbox):
             return
-        outcome = await self._apply(sandbox, plan, plan.action) if plan.action else plan
+        try:
+            outcome = await self._apply(sandbox, plan, plan.action) if plan.action else plan
+        except Transient as error:
+            await self._report(sandbox, not_yet(plan, str(error)))
+            raise
         if outcome is None:
             self._queue.add(key)
             return

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandmount.allowlist import Allowlist, Grant, parse
-from sandmount.api import SandboxSpec, parse_spec
+from sandmount.api import HostDirectory, SandboxSpec, Volume, parse_spec
 from sandmount.observe import Pod, Sandbox, parse_sandbox
 from sandmount.pod import built_from
 from sandmount.settings import EmptyAllowlist, Settings
@@ -67,6 +67,17 @@ def sandbox(status: Json | None = None, metadata: Json | None = None, **fields: 
     return parse_sandbox(raw_sandbox(status, metadata, **fields))
 
 
+def mount(grant: Grant) -> Volume:
+    """A grant as the Pod's own spec shows it."""
+    return Volume.model_construct(
+        name=grant.volume,
+        mount_path=f"/mnt/{grant.volume}",
+        host=HostDirectory.model_construct(path=grant.root),
+        sub_path=grant.sub_path or None,
+        read_only=grant.read_only,
+    )
+
+
 def pod(sandbox_spec: SandboxSpec | None = None, grants: tuple[Grant, ...] = (), **changes: Any) -> Pod:
     """The Pod of ``sandbox()``, running and ready, built from that spec and those grants."""
     running = Pod(
@@ -83,7 +94,7 @@ def pod(sandbox_spec: SandboxSpec | None = None, grants: tuple[Grant, ...] = (),
         deleting=False,
         ends_within=0,
         grace=10,
-        host_mounts=(),
+        host_mounts=tuple(mount(g) for g in grants),
         phase="Running",
         ready=True,
         ready_since=STAMP,

@@ -6,10 +6,10 @@ import pytest
 
 from sandmount.allowlist import Allowlist, Grant
 from sandmount.observe import Pod, Sandbox, Trouble
-from sandmount.plan import REFUSED_AGAIN, CreatePod, DeletePod, Plan, RelabelPod, make_plan, pod_refused
+from sandmount.plan import REFUSED_AGAIN, CreatePod, DeletePod, Plan, RelabelPod, make_plan, not_yet, pod_refused
 from sandmount.pod import build_pod, labels
 from sandmount.status import Stage, State, Verdict
-from tests.unit.builders import NAME, NAMESPACE, POD_UID, SETTINGS, UID, host, pod, roots, sandbox, spec
+from tests.unit.builders import NAME, NAMESPACE, POD_UID, SETTINGS, UID, host, mount, pod, roots, sandbox, spec
 
 WANTED: dict[str, Any] = {"volumes": [host()]}
 GRANTS = (Grant("data", "/data", "shared", False),)
@@ -101,7 +101,11 @@ def test_a_pod_that_failed_stalls_the_sandbox(trouble: Trouble | None, message: 
     ("trouble", "reason", "message"),
     [
         (None, "PodPending", "the Pod is being started"),
-        (Trouble("ContainerCreating", ""), "ContainerCreating", "the Pod is being started"),
+        (
+            Trouble("ContainerCreating", ""),
+            "ContainerCreating",
+            'the container is being created; if it stays so: is "/data" a directory on node "node-1"?',
+        ),
         (Trouble("Unschedulable", "0/3 nodes"), "Unschedulable", "0/3 nodes"),
         (Trouble("CreateContainerConfigError", "subPath"), "CreateContainerConfigError", "subPath"),
     ],
@@ -111,6 +115,28 @@ def test_a_pod_that_does_not_run_yet_is_under_way_for_its_own_reason(
 ) -> None:
     made = plan(ours(phase="Pending", ready=False, started=False, trouble=trouble))
     assert made == Plan(None, moving(reason, message))
+
+
+@pytest.mark.parametrize("has", [("/elsewhere", "shared", False), ("/data", "other", False), ("/data", "shared", True)])
+def test_a_pod_that_mounts_something_else_than_was_granted_is_replaced_whatever_its_annotation_says(
+    has: tuple[str, str, bool],
+) -> None:
+    made = plan(ours(host_mounts=(mount(Grant("data", *has)),)))
+    assert isinstance(made.action, DeletePod)
+    assert made.action.reason == "PodReplaced"
+
+
+def test_a_host_directory_that_admission_added_is_no_reason_to_replace_a_pod() -> None:
+    added = mount(Grant("gpu-driver", "/usr/local/driver", "", True))
+    assert plan(ours(host_mounts=(mount(GRANTS[0]), added))).action is None
+
+
+def test_what_the_api_server_could_not_do_now_is_said_meanwhile() -> None:
+    create = not_yet(plan(None), "500: webhook down").verdict
+    assert create == moving("PodNotCreated", "500: webhook down")
+    delete = not_yet(plan(ours(built_from="")), "500: webhook down").verdict
+    words = "the spec changed; the Pod is replaced; its Pod cannot be deleted yet: 500: webhook down"
+    assert delete == moving("PodReplaced", words)
 
 
 def test_a_refused_sub_path_names_its_place_on_the_node() -> None:

@@ -82,7 +82,7 @@ def test_a_running_pod_that_a_valid_list_no_longer_allows_is_deleted_with_the_re
     assert said(made) == STOPPING
 
 
-@pytest.mark.parametrize(("own", "given"), [(0, 0), (10, 10), (30, 30), (31, 30), (300, 30)])
+@pytest.mark.parametrize(("own", "given"), [(0, 1), (10, 10), (30, 30), (31, 30), (300, 30)])
 def test_a_revocation_gives_a_pod_its_own_grace_period_but_at_most_30_seconds(own: int, given: int) -> None:
     made = plan(ours(grace=own), NARROWED, terminationGracePeriodSeconds=0)
     assert MAX_REVOCATION_GRACE == 30

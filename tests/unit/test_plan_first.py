@@ -1,5 +1,6 @@
 """make_plan: what comes before any judgement: deletion, an end, a name in use, and a spec that cannot be read."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,14 @@ def test_the_pod_of_a_sandbox_that_a_finalizer_holds_back_is_deleted() -> None:
     assert made.verdict is None
     for untouched in (None, pod(deleting=True), pod(**FOREIGN)):
         assert plan(held, untouched) == Plan()
+
+
+def test_a_finalizer_and_an_orphaning_delete_together_do_not_keep_a_pod() -> None:
+    held = sandbox(metadata={**DELETING, "finalizers": ["example.com/keep"]})
+    orphan = pod(owner_uid=None, owner="nobody", owned_by_namesake=False)
+    made = plan(held, orphan)
+    assert isinstance(made.action, DeletePod)
+    assert plan(held, replace(orphan, made_for="another")).action is None
 
 
 FINISHED: dict[str, Any] = {"conditions": [condition("Finished", "True", "Completed", "it ended")]}

@@ -254,3 +254,8 @@ def test_building_changes_neither_spec_nor_grants_and_shares_nothing_between_pod
 
 def test_labels_name_the_sandbox_and_its_uid() -> None:
     assert labels(NAME, UID) == metadata("")["labels"]
+
+
+def test_a_pod_always_has_a_second_to_end_so_that_it_is_never_forgotten_while_it_runs() -> None:
+    made = build_pod("ns", "n", "u", spec(terminationGracePeriodSeconds=0), ())
+    assert made["spec"]["terminationGracePeriodSeconds"] == 1

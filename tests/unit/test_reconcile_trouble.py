@@ -218,3 +218,12 @@ async def test_a_mistake_of_ours_in_one_pass_stops_neither_the_worker_nor_that_s
         assert [key[1] for _, key in w.api.calls] == ["first", "second"]
         assert "unexpected error" in caplog.text
         await until(lambda: (KEY[0], "first") in w.api.pods)
+
+
+async def test_a_pod_that_cannot_be_created_for_now_is_told_while_it_is_tried_again() -> None:
+    async with world() as w:
+        w.api.script["create_pod"] = [Transient("500 failed calling webhook")] * 4
+        w.apply()
+        await until(lambda: w.asked("patch_status") == 1)
+        await w.settle()
+        assert w.conditions()["Ready"] == ("False", "PodNotCreated")
