@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -26,6 +26,8 @@ PAGE = 500
 """Objects in one page of a list."""
 REQUEST_SECONDS = 30
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+LONGEST_DELAY = 30.0
+"""Seconds between attempts of what goes on for as long as the process runs."""
 WATCH_SECONDS = 60
 """A watch of the allowlist is renewed after this time, so that one which went silent is noticed."""
 
@@ -81,9 +83,10 @@ _PODS = "/api/v1/pods"
 class ApiServer:
     """The one client of the process; made once, closed at the end."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, connections: int) -> None:
         self._client = api_client
-        self._host = api_client.configuration.host
+        self._connections = connections
+        self._login = asyncio.Lock()
 
     @classmethod
     async def connect(cls, connections: int) -> "ApiServer":
@@ -91,15 +94,18 @@ class ApiServer:
 
         Raises NoClusterError when neither can be used.
         """
-        settings = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException:
-            await _load_kubeconfig(settings)
-        settings.connection_pool_maxsize = connections
-        api_client = client.ApiClient(settings)
-        api_client.user_agent = f"sandmount/{__version__}"
-        return cls(api_client)
+        return cls(await _api_client(connections), connections)
+
+    async def _log_in_again(self, refused: client.ApiClient) -> None:
+        """Reads the credentials anew, once for all requests that were refused with the old ones.
+
+        A kubeconfig's token or certificate may have been exchanged, or an exec plugin asked to give a new one.
+        """
+        async with self._login:
+            if self._client is refused:
+                log.info("the API server no longer accepts our credentials; reading them again")
+                self._client = await _api_client(self._connections)
+                await refused.close()
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -154,17 +160,20 @@ class ApiServer:
         """
         url = f"/api/v1/namespaces/{namespace}/configmaps"
         selector = {"fieldSelector": f"metadata.name={name}"}
+        delays = growing(1.0, LONGEST_DELAY)
         while True:
             try:
                 listed = await self._ask("GET", url, query=selector)
                 if isinstance(listed, Unanswered):
-                    raise Transient(f"the allowlist cannot be read: {listed}")
+                    raise Transient(f"the allowlist cannot be read: {_words(listed)}")
+                delays = growing(1.0, LONGEST_DELAY)
                 yield listed["items"][0] if listed["items"] else None
                 async for event in self._watch_config_maps(namespace, name, listed["metadata"]["resourceVersion"]):
                     yield None if event["type"] == "DELETED" else event["raw_object"]
             except Transient as error:
-                log.warning("%s; trying again", error)
-                await asyncio.sleep(max(1.0, error.retry_after))
+                delay = max(next(delays), error.retry_after)
+                log.warning("%s; trying again in %.0f s", error, delay)
+                await asyncio.sleep(delay)
 
     async def _watch_config_maps(self, namespace: str, name: str, since: str) -> AsyncIterator[Json]:
         """Events of one watch, which ends without an error when the server or the time ends it."""
@@ -195,7 +204,7 @@ class ApiServer:
             if isinstance(page, Missing):
                 return page
             if isinstance(page, Unanswered):  # a continue token that grew old is a 410: begin again, later
-                raise Transient(f"{path} cannot be listed: {page}")
+                raise Transient(f"{path} cannot be listed: {_words(page)}")
             for item in page["items"] or ():
                 metadata = item["metadata"]
                 found[metadata["namespace"], metadata["name"]] = metadata["uid"]
@@ -214,18 +223,42 @@ class ApiServer:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Json | Unanswered:
-        headers = {"Content-Type": content_type, "Accept": accept} | self._client.default_headers
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        url = self._host + path + (f"?{urlencode(query)}" if query else "")
-        try:
-            response = await self._client.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=_TIMEOUT
-            )
-            data = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {path}: {error!r}") from error
+        url = path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Content-Type": content_type, "Accept": accept}
+        used = self._client
+        response, data = await _send(used, method, url, headers, body)
+        if response.status == 401:
+            await self._log_in_again(used)
+            response, data = await _send(self._client, method, url, headers, body)
         answer = _decoded(data)
         return answer if response.status < 400 else _unanswered(method, path, response, answer)
+
+
+async def _send(
+    api_client: client.ApiClient, method: str, url: str, headers: Mapping[str, str], body: Json | None
+) -> tuple[Any, bytes]:
+    """One request: the response, and its content."""
+    sent = {**headers, **api_client.default_headers}
+    await api_client.update_params_for_auth(sent, [], ["BearerToken"], url, method, body)
+    try:
+        response = await api_client.rest_client.request(
+            method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=_TIMEOUT
+        )
+        return response, await response.read()
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Transient(f"{method} {url}: {error!r}") from error
+
+
+async def _api_client(connections: int) -> client.ApiClient:
+    settings = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        await _load_kubeconfig(settings)
+    settings.connection_pool_maxsize = connections
+    api_client = client.ApiClient(settings)
+    api_client.user_agent = f"sandmount/{__version__}"
+    return api_client
 
 
 async def _load_kubeconfig(settings: client.Configuration) -> None:
@@ -255,6 +288,24 @@ def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswer
     except ValueError:
         retry_after = 0.0
     raise Transient(f"{method} {path}: {response.status} {message}", retry_after)
+
+
+def growing(first: float, longest: float) -> Iterator[float]:
+    """Delays in seconds, each twice the one before, up to the longest; without end."""
+    delay = first
+    while True:
+        yield delay
+        delay = min(2 * delay, longest)
+
+
+def _words(answer: Unanswered) -> str:
+    """What an answer means, for people."""
+    match answer:
+        case Refused(message, final=False):
+            return f"{message} (manifests/rbac.yaml has the rights that the operator needs)"
+        case Refused(message):
+            return message
+    return type(answer).__name__.lower()
 
 
 def _by_admission(message: str) -> bool:

@@ -76,13 +76,17 @@ def _stop_on_signals() -> None:
 
 
 async def _wait_for_crd(api: ApiServer) -> None:
+    said = ""
     while True:
         try:
             if not isinstance(await api.list_sandboxes(), Missing):
                 return
-            log.warning("the CRD %s.%s is not installed; waiting for it", PLURAL, GROUP)
+            words = f"the CRD {PLURAL}.{GROUP} is not installed; waiting for it"
         except Transient as error:
-            log.warning("%s; trying again", error)
+            words = f"{error}; trying again"
+        if words != said:
+            log.warning(words)
+            said = words
         await asyncio.sleep(CRD_AGAIN)
 
 

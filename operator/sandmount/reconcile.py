@@ -13,7 +13,18 @@ from typing import Any
 
 from sandmount.allowlist import Allowlist
 from sandmount.cache import Cache
-from sandmount.cluster import ApiServer, Conflict, Exists, Json, Listed, Missing, Refused, Transient
+from sandmount.cluster import (
+    LONGEST_DELAY,
+    ApiServer,
+    Conflict,
+    Exists,
+    Json,
+    Listed,
+    Missing,
+    Refused,
+    Transient,
+    growing,
+)
 from sandmount.events import allowlist_events, event_about_sandbox
 from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
 from sandmount.plan import (
@@ -33,11 +44,13 @@ from sandmount.status import Happening, Stage, compute_status, happenings, merge
 
 log = logging.getLogger(__name__)
 
+Answer = Json | Missing | Exists | Conflict | Refused
+
 QUIET_SECONDS = 1.0
 """An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
 
 FILL_AGAIN = 0.2
-"""Seconds between looks whether the watches have brought all that exists, at the start."""
+"""Seconds until the first look whether the watches have brought all that exists; each further one waits longer."""
 
 OUTDATED_AGAIN = 1.0
 """Seconds until a Sandbox is looked at again when a write found it outdated and no watch event came."""
@@ -101,19 +114,23 @@ class Reconciler:
     async def wait_until_filled(self) -> None:
         """Returns when the watches have brought all that exists, so that nothing is decided on half a picture."""
         await self._allowlist_loaded.wait()
-        while not await self._is_filled():  # noqa: ASYNC110 - nothing announces it, so we ask
-            await asyncio.sleep(FILL_AGAIN)
+        looks, failures = growing(FILL_AGAIN, 2.0), growing(1.0, LONGEST_DELAY)
+        while True:
+            try:
+                if await self._is_filled():
+                    break
+                delay = next(looks)
+            except Transient as error:
+                delay = next(failures)
+                log.warning("%s; asking again in %.0f s", error, delay)
+            await asyncio.sleep(delay)
         self._relisted.clear()
 
     async def _is_filled(self) -> bool:
-        try:
-            for cache, listed in self._kinds():
-                found = await listed()
-                if isinstance(found, Missing) or any(cache.get(key) is None for key in found[0]):
-                    return False
-        except Transient as error:
-            log.warning("%s; asking again", error)
-            return False
+        for cache, listed in self._kinds():
+            found = await listed()
+            if isinstance(found, Missing) or any(cache.get(key) is None for key in found[0]):
+                return False
         return True
 
     def _kinds(self) -> tuple[tuple[Cache[Any], Callable[[], Awaitable[Listed | Missing]]], ...]:
@@ -124,6 +141,7 @@ class Reconciler:
 
         kopf lists again after a 410 Gone and never says what is no longer there.
         """
+        delays = growing(1.0, LONGEST_DELAY)
         while True:
             try:
                 async with asyncio.timeout(self._settings.sweep_seconds):
@@ -134,8 +152,11 @@ class Reconciler:
             self._relisted.clear()
             try:
                 await self.sweep()
+                delays = growing(1.0, LONGEST_DELAY)
             except Transient as error:
-                log.warning("%s; sweeping again", error)
+                delay = next(delays)
+                log.warning("%s; sweeping again in %.0f s", error, delay)
+                await asyncio.sleep(delay)
                 self._relisted.set()
 
     async def sweep(self) -> None:
@@ -272,30 +293,42 @@ class Reconciler:
                 raise Transient("the Pod's creation met a conflict")  # a quota that others were counting too
         return None
 
-    async def _carry_out(self, key: Key, action: Action) -> Json | Missing | Exists | Conflict | Refused:
+    async def _carry_out(self, key: Key, action: Action) -> Answer:
         """Does it, and keeps what the answer says."""
         match action:
-            case CreatePod(body):
-                answer = await self._api.create_pod(body)
-                if isinstance(answer, dict):
-                    self._pods.put(parse_pod(answer))
-                elif isinstance(answer, Exists):
-                    self._unwatched.add(key)
-            case DeletePod(uid, grace, reason, message):
-                answer = await self._api.delete_pod(key, uid, grace)
-                log.info("%s/%s: Pod deleted: %s: %s", *key, reason, message)
-                if isinstance(answer, dict) and answer.get("kind") == "Pod":
-                    self._pods.update(parse_pod(answer))
-                elif isinstance(answer, Missing | Conflict):
-                    self._forget_pod(key, uid)
-            case RelabelPod(uid, wanted):
-                answer = await self._api.label_pod(key, uid, wanted)
-                log.warning("%s/%s: a label of ours had been changed on its Pod; put back", *key)
-                if isinstance(answer, dict):
-                    self._unwatched.discard(key)
-                    self._pods.put(parse_pod(answer))
-                elif isinstance(answer, Missing | Conflict):
-                    self._forget_pod(key, uid)
+            case CreatePod():
+                return await self._create(key, action)
+            case DeletePod():
+                return await self._delete(key, action)
+            case RelabelPod():
+                return await self._relabel(key, action)
+
+    async def _create(self, key: Key, action: CreatePod) -> Answer:
+        answer = await self._api.create_pod(action.body)
+        if isinstance(answer, dict):
+            self._pods.put(parse_pod(answer))
+        elif isinstance(answer, Exists):
+            self._unwatched.add(key)
+        return answer
+
+    async def _delete(self, key: Key, action: DeletePod) -> Answer:
+        answer = await self._api.delete_pod(key, action.uid, action.grace)
+        if isinstance(answer, dict):
+            log.info("%s/%s: Pod deleted: %s: %s", *key, action.reason, action.message)
+            if answer.get("kind") == "Pod":
+                self._pods.update(parse_pod(answer))
+        elif isinstance(answer, Missing | Conflict):
+            self._forget_pod(key, action.uid)
+        return answer
+
+    async def _relabel(self, key: Key, action: RelabelPod) -> Answer:
+        answer = await self._api.label_pod(key, action.uid, action.labels)
+        if isinstance(answer, dict):
+            log.warning("%s/%s: a label of ours had been changed on its Pod; put back", *key)
+            self._unwatched.discard(key)
+            self._pods.put(parse_pod(answer))
+        elif isinstance(answer, Missing | Conflict):
+            self._forget_pod(key, action.uid)
         return answer
 
     def _forget_pod(self, key: Key, uid: str) -> None:
