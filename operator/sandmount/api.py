@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -24,7 +25,7 @@ from pydantic.alias_generators import to_camel
 
 from sandmount import paths
 from sandmount.fields import (
-    Argument,
+    Arguments,
     DataKey,
     DnsLabel,
     DnsSubdomain,
@@ -38,6 +39,7 @@ from sandmount.fields import (
     Seconds,
     SubPath,
     WorkingDir,
+    at_most_in_all,
 )
 
 GROUP = "sandmount.dev"
@@ -168,6 +170,11 @@ class EnvVar(Model):
         return self
 
 
+def _values(variables: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
+    at_most_in_all(v.value or "" for v in variables)
+    return variables
+
+
 class ContainerPort(Model):
     """A port that the container listens on; documentation, and a name for probes and Services."""
 
@@ -241,7 +248,7 @@ class TcpSocket(Model):
 class ExecAction(Model):
     """A command in the container; exit code 0 is success."""
 
-    command: Annotated[tuple[Argument, ...], Field(max_length=64)] = ()
+    command: Annotated[Arguments, Field(min_length=1)]
 
 
 class Probe(_OneOf):
@@ -273,9 +280,9 @@ class SandboxSpec(Model):
     image: Annotated[StrictStr, Field(min_length=1, max_length=512, pattern=r"^\S+\z")]
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] = ()
-    entrypoint: Annotated[tuple[Argument, ...], Field(max_length=64)] | None = None
+    entrypoint: Arguments | None = None
     working_dir: WorkingDir | None = None
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=128)] = ()
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=128), AfterValidator(_values)] = ()
     ports: Annotated[tuple[ContainerPort, ...], Field(max_length=32)] = ()
     resources: Resources = Resources()
     security_context: SecurityContext = SecurityContext()

@@ -4,11 +4,15 @@ Only what one value can be checked for; what fields have to do with each other i
 """
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainValidator, StrictInt, StrictStr
 
 from sandmount import paths
+
+MAX_TEXT = 131072
+"""Characters of all arguments of a command, or of all values of environment variables, together."""
 
 
 def _no_problem_with(problem: str | None, value: str) -> str:
@@ -82,3 +86,18 @@ HostPath = Annotated[StrictStr, AfterValidator(_host_path)]
 MountPath = Annotated[StrictStr, AfterValidator(_mount_path)]
 SubPath = Annotated[StrictStr, AfterValidator(_sub_path)]
 WorkingDir = Annotated[StrictStr, AfterValidator(_working_dir)]
+
+
+def at_most_in_all(texts: Iterable[str]) -> None:
+    """Raises ValueError when the texts are too long together: each Sandbox is held in memory, and a tenant has many."""
+    length = sum(len(t) for t in texts)
+    if length > MAX_TEXT:
+        raise ValueError(f"has {length} characters in all; at most {MAX_TEXT}: put large texts into a ConfigMap")
+
+
+def _arguments(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    at_most_in_all(arguments)
+    return arguments
+
+
+Arguments = Annotated[tuple[Argument, ...], Field(max_length=64), AfterValidator(_arguments)]

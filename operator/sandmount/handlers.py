@@ -124,7 +124,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
         logging.getLogger(name).setLevel(logging.WARNING)
     settings = kopf.OperatorSettings()
     settings.watching.label_selectors["v1", "pods"] = LABEL_SANDBOX  # on the server: other Pods cost nothing
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 50  # of objects that tenants make as large as they can
     settings.watching.connect_timeout = 10
     settings.networking.error_backoffs = _Patiently()
     settings.scanning.disabled = True  # or kopf asks for rights on all CRDs and namespaces

@@ -50,6 +50,24 @@ RULES = (
         "spec.imagePullSecrets[].name", "imagePullSecrets name must be the name of a Secret", SUBDOMAINS, NOT_SUBDOMAINS
     ),
     Rule(
+        "spec.entrypoint",
+        "entrypoint must have at most 131072 characters in all",
+        ([], ["a"], ["a" * 8192] * 16, ["a" * 2048] * 64),
+        (["a" * 8192] * 16 + ["b"], ["a" * 8192] * 64),
+    ),
+    Rule(
+        "spec.env",
+        "env must have at most 131072 characters of values in all",
+        ([{"name": f"E{i}", "value": "v" * 4096} for i in range(32)] + [{"name": "A"}],),
+        ([{"name": f"E{i}", "value": "v" * 4096} for i in range(32)] + [{"name": "A", "value": "b"}],),
+    ),
+    Rule(
+        "spec.readinessProbe.exec.command",
+        "exec command must have at most 131072 characters in all",
+        (["a" * 8192] * 16,),
+        (["a" * 8192] * 16 + ["b"],),
+    ),
+    Rule(
         "spec.env[]",
         "has both value and valueFrom: keep one of them",
         (

@@ -74,7 +74,7 @@ specs = mapping(
         "tolerations": st.lists(mapping({"key": words}), max_size=2),
         "restartPolicy": st.sampled_from(["Always", "OnFailure", "Never"]),
         "terminationGracePeriodSeconds": st.integers(0, 300),
-        "readinessProbe": mapping({"exec": mapping({"command": commands})}),
+        "readinessProbe": mapping({"exec": mapping({"command": st.lists(words, min_size=1, max_size=3)})}),
         "volumes": st.lists(volumes, max_size=4, unique_by=lambda v: str(v["name"])),
     },
 )

@@ -176,6 +176,13 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("readinessProbe", {"httpGet": {"port": 80, "host": "10.0.0.1"}}, "readinessProbe.httpGet.host"),
     ("readinessProbe", {"httpGet": {"port": 80, "path": "x" * 1025}}, "readinessProbe.httpGet.path"),
     ("readinessProbe", {"exec": {"command": ["x"] * 65}}, "readinessProbe.exec.command"),
+    (
+        "readinessProbe",
+        {"exec": {"command": ["x" * 8192] * 17}},
+        "readinessProbe.exec.command: has 139264 characters in all",
+    ),
+    ("entrypoint", ["x" * 8192] * 17, "entrypoint: has 139264 characters in all"),
+    ("env", [{"name": f"E{i}", "value": "v" * 4096} for i in range(33)], "env: has 135168 characters in all"),
     ("volumes", [{"name": f"v{i}", "mountPath": f"/m/{i}", "emptyDir": {}} for i in range(33)], "volumes"),
     *[("volumes", scratch(name=n), "volumes[0].name") for n in ("", "A", "a.b", "-a", "a-", "a\n", LABEL_63 + "a")],
     *[
