@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name}: {value}")
 
 
+def pytest_configure_node(node: Any) -> None:
+    """Tells each worker what this process found."""
+    node.workerinput["was_up"] = node.config.stash[WAS_UP]
+
+
+def was_up(config: pytest.Config) -> bool:
+    """Whether the cluster was up before the tests."""
+    return bool(config.workerinput["was_up"]) if hasattr(config, "workerinput") else config.stash[WAS_UP]
+
+
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process is one of several that run tests."""
     return hasattr(config, "workerinput")
@@ -73,10 +84,13 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     first = choose()
     number = int(getattr(request.config, "workerinput", {}).get("workerid", "gw0").removeprefix("gw"))
     if number == 0 or not isinstance(first, LocalCluster):
+        found_up = was_up(request.config)
         first.up([HOST_DIRECTORY])
-        first.reset()
+        if found_up:
+            first.reset()
         yield first
-        first.reset()
+        if found_up:  # or it goes as a whole
+            first.reset()
         return
     first.prepare()
     with spare_cluster(first) as spare:

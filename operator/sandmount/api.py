@@ -219,8 +219,9 @@ class Toleration(Model):
     @field_validator("key")
     @classmethod
     def _ordinary_nodes_only(cls, key: str) -> str:
-        control_plane = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
-        if key in control_plane or key.startswith("virtual-kubelet.io/"):
+        roles = ("control-plane", "controlplane", "master", "etcd")
+        reserved = [*(f"node-role.kubernetes.io/{role}" for role in roles), "CriticalAddonsOnly"]
+        if key in reserved or key.startswith("virtual-kubelet.io/"):
             raise ValueError(f"{paths.quoted(key)} leads to nodes that Sandboxes may not use; remove this toleration")
         return key
 

@@ -78,8 +78,6 @@ class Pod:
     """Whether the controller is a Sandbox of the Pod's name, today's or an earlier one."""
     built_from: str
     deleting: bool
-    ends_within: int
-    """Seconds that it was given when it was deleted; 0 while it is not being deleted."""
     phase: str
     ready: bool
     ready_since: str | None
@@ -143,7 +141,6 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
         owned_by_namesake=bool(owner and [owner[k] for k in ("kind", "apiVersion", "name")] == namesake),
         built_from=(metadata.get("annotations") or {}).get(ANNOTATION_BUILT_FROM, ""),
         deleting="deletionTimestamp" in metadata,
-        ends_within=metadata.get("deletionGracePeriodSeconds") or 0,
         phase=status.get("phase", "Pending"),
         ready=ready.get("status") == "True",
         ready_since=ready.get("lastTransitionTime"),

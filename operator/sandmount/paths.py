@@ -28,6 +28,7 @@ HOST_CRITICAL = (
     "/var/lib/etcd", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/libexec", "/opt/cni",
     "/var/lib/containerd", "/var/lib/containers", "/var/lib/docker", "/var/lib/crio", "/var/lib/cni",
     "/var/lib/rancher", "/var/lib/k0s",
+    "/var/lib/systemd", "/var/lib/dpkg", "/var/lib/rpm", "/var/spool/cron", "/var/snap", "/snap", "/opt/containerd",
 )  # fmt: skip
 """Host directories through which a Pod can take over the node: no allowlist entry at, inside or above them."""
 

@@ -12,12 +12,9 @@ from sandmount import paths
 from sandmount.allowlist import Allowlist, Denial, Grant
 from sandmount.api import InvalidSpec, SandboxSpec, Volume
 from sandmount.observe import Pod, Sandbox
-from sandmount.pod import SHORTEST_GRACE, build_pod, built_from, labels, same_spec
+from sandmount.pod import LONGEST_GRACE, SHORTEST_GRACE, build_pod, built_from, labels, same_spec
 from sandmount.settings import OnRevoke, SecretRefs, Settings
 from sandmount.status import Stage, State, Verdict, finished_condition
-
-MAX_REVOCATION_GRACE = 30
-"""Seconds that a Pod may take to end when its permission is gone, whatever its own grace period."""
 
 NAME_TAKEN_AGAIN = 30.0
 """Seconds until a foreign Pod of the Sandbox's name is looked at again; no watch tells when it goes."""
@@ -164,7 +161,7 @@ def _finished(condition: Mapping[str, Any], pod: Pod | None) -> Plan:
     verdict = Verdict(State(Stage.FINISHED, "Succeeded", condition["reason"], condition["message"]))
     if pod is None or pod.deleting or pod.phase in ("Succeeded", "Failed"):
         return Plan(None, verdict)
-    return Plan(DeletePod(pod.uid, None, "Finished", "its Sandbox is finished"), verdict)
+    return Plan(DeletePod(pod.uid, _soon(pod), "Finished", "its Sandbox is finished"), verdict)
 
 
 def _invalid(sandbox: Sandbox, spec: InvalidSpec, allowlist: Allowlist, pod: Pod | None, *, firm: bool) -> Plan:
@@ -193,12 +190,12 @@ def _against_settings(spec: SandboxSpec, settings: Settings) -> State | None:
     """Whether the operator's settings forbid something in the spec."""
     secrets = [e.name for e in spec.env if e.value_from and e.value_from.secret_key_ref]
     if secrets and settings.secret_refs is SecretRefs.DENY:
-        words = f'env "{secrets[0]}": secretKeyRef is not allowed; an admin can set secretRefs: allow on the operator'
+        words = f'env "{secrets[0]}": secretKeyRef is not allowed here; an admin can allow it with --secret-refs=allow'
         return _stuck("SecretRefNotAllowed", words)
     name = spec.runtime_class_name
     if name and not settings.runtime_classes & {name, "*"}:
         allowed = ", ".join(sorted(settings.runtime_classes)) or "none"
-        words = f'runtimeClassName "{name}" is not allowed; allowed here: {allowed} (setting runtimeClasses)'
+        words = f'runtimeClassName "{name}" is not allowed; allowed here: {allowed} (option --runtime-classes)'
         return _stuck("RuntimeClassNotAllowed", words)
     return None
 
@@ -214,15 +211,14 @@ def _not_allowed(spec: SandboxSpec, pod: Pod | None, verdict: Verdict, *, firm: 
 
 
 def _revoked(pod: Pod, verdict: Verdict) -> Plan:
-    """Ends the Pod soon; one that is ending already, but may take longer, is told again."""
-    if pod.deleting and pod.ends_within <= MAX_REVOCATION_GRACE:
+    if pod.deleting:
         return Plan(None, _stopping(verdict))
     return Plan(DeletePod(pod.uid, _soon(pod), verdict.state.reason, verdict.state.message), _stopping(verdict))
 
 
 def _soon(pod: Pod) -> int:
     """Seconds for a Pod whose permission is gone."""
-    return max(SHORTEST_GRACE, min(pod.grace, MAX_REVOCATION_GRACE))
+    return max(SHORTEST_GRACE, min(pod.grace, LONGEST_GRACE))
 
 
 def _stopping(verdict: Verdict) -> Verdict:

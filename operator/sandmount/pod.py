@@ -25,6 +25,10 @@ from sandmount.api import (
 SHORTEST_GRACE = 1
 """Seconds. With 0 the API server forgets a Pod at once, while its container still runs and writes."""
 
+LONGEST_GRACE = 30
+"""Seconds for a Pod with host volumes, whoever ends it: a kubelet that has begun to end a Pod within a longer time does
+not hurry when it is asked again, so a revocation could come too late."""
+
 KEEP_ALIVE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
 """Runs until it is told to stop, and then stops at once: a plain ``sleep`` as process 1 ignores SIGTERM."""
 
@@ -91,7 +95,7 @@ def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant]) -> dict[str, Any]:
     context = spec.security_context.to_wire()
     pod: dict[str, Any] = {
         "restartPolicy": spec.restart_policy,
-        "terminationGracePeriodSeconds": max(SHORTEST_GRACE, spec.termination_grace_period_seconds),
+        "terminationGracePeriodSeconds": _grace(spec),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -106,6 +110,12 @@ def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant]) -> dict[str, Any]:
     return pod | {
         k: wire[k] for k in ("imagePullSecrets", "runtimeClassName", "nodeSelector", "tolerations") if k in wire
     }
+
+
+def _grace(spec: SandboxSpec) -> int:
+    """Seconds that the Pod has to end."""
+    longest = LONGEST_GRACE if any(v.host for v in spec.volumes) else spec.termination_grace_period_seconds
+    return max(SHORTEST_GRACE, min(spec.termination_grace_period_seconds, longest))
 
 
 def _container(

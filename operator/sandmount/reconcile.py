@@ -104,7 +104,8 @@ class Reconciler:
             return
         for key in self._sandboxes:
             self._queue.add(key)
-        log.info("allowlist loaded: %d roots, version %s", len(allowlist.entries), allowlist.version)
+        roots, bad = len(allowlist.entries), len(allowlist.bad_items)
+        log.info("allowlist loaded, roots: %d, bad items: %d, version: %s", roots, bad, allowlist.version)
         for event in allowlist_events(allowlist, config_map, self._settings, self._now()):
             log.warning("allowlist: %s", event["note"])
             await self._write_event(self._settings.namespace, event)

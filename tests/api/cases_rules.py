@@ -172,7 +172,10 @@ RULES = (
         "spec.tolerations[].key",
         "tolerations must not name the taint of control-plane nodes",
         ("node-role.kubernetes.io/gpu", "control-plane", "node-role.kubernetes.io/control-plane-2"),
-        ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"),
+        (
+            *(f"node-role.kubernetes.io/{role}" for role in ("control-plane", "controlplane", "master", "etcd")),
+            "CriticalAddonsOnly",
+        ),
     ),
     Rule(
         "spec.tolerations[].key",

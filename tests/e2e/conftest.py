@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from tests.cluster.kubectl import SANDBOXES
 from tests.conftest import HOST_DIRECTORY
 from tests.support import Json, Kube, OperatorProcess
 from tests.support.kubectl import condition_of, is_true
+
+Recorder = Callable[[str, object], None]
+"""pytest's record_property: a name and a figure, printed at the end of the run."""
 
 IMAGE = "busybox:stable"
 USER = 1234

@@ -2,19 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import Cluster, ClusterError
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes, host_volume
+from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Json, Kube, OperatorProcess
 from tests.support.audit import AuditLog
 
 QUIET_SECONDS = 3
-Recorder = Callable[[str, object], None]
 
 REFUSED_BY_THE_API: dict[str, tuple[Json, str]] = {
     "no source": ({"name": "v", "mountPath": "/m"}, "exactly one of"),

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes, host_volume
+from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Json, OperatorProcess, wait_until
 from tests.support.audit import AuditLog, counted
 from tests.support.kubectl import is_true, tail
@@ -161,10 +161,10 @@ def meddle(sandboxes: Sandboxes, shared: Path, rng: random.Random) -> dict[str, 
 
 
 def test_everything_is_as_asked_after_an_operator_that_was_killed_again_and_again(
-    sandboxes: Sandboxes, shared: Path, operator: OperatorProcess
+    sandboxes: Sandboxes, shared: Path, operator: OperatorProcess, record_property: Recorder
 ) -> None:
     seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
+    record_property("seed", seed)
     rng = random.Random(seed)  # noqa: S311 - chooses what to do, protects nothing
     moments = [rng.uniform(0.1, 3.5) for _ in range(KILLS)]
     stop = threading.Event()
@@ -190,7 +190,7 @@ def test_everything_is_as_asked_after_an_operator_that_was_killed_again_and_agai
         operator.start()
         operator.wait_until_working()
     assert not failures, failures
-    print(f"{len(wanted)} of {len(NAMES)} Sandboxes remain")
+    record_property("Sandboxes that remain", f"{len(wanted)} of {len(NAMES)}")
     wait_until_as_asked(sandboxes, wanted)
     before = {name: uid_of(pod) for name, pod in pods_of(sandboxes).items()}
     time.sleep(2)
@@ -212,7 +212,7 @@ def test_a_sandbox_deleted_while_the_operator_is_down_goes_away_with_its_pod(
 
 
 def test_a_restart_starts_what_is_new_and_writes_nothing_about_what_is_ready(
-    sandboxes: Sandboxes, shared: Path, operator: OperatorProcess, audit: AuditLog
+    sandboxes: Sandboxes, shared: Path, operator: OperatorProcess, audit: AuditLog, record_property: Recorder
 ) -> None:
     old = create(sandboxes, shared, "old-1", "old-2", "old-3", "old-4")
     wait_until_as_asked(sandboxes, old)
@@ -223,13 +223,18 @@ def test_a_restart_starts_what_is_new_and_writes_nothing_about_what_is_ready(
     time.sleep(QUIET_SECONDS)
     written = audit.writes(sandboxes.namespace)
     about_old = [w for w in written if w.name not in new]
-    print(f"writes at a restart about {len(old)} Ready Sandboxes: {counted(about_old)}")
-    print(f"writes at a restart about {len(new)} new Sandboxes: {counted(w for w in written if w.name in new)}")
+    record_property(f"writes at a restart about {len(old)} Ready Sandboxes", counted(about_old))
+    record_property(f"about {len(new)} new ones", counted(w for w in written if w.name in new))
     assert [str(w) for w in about_old] == []
 
 
 def test_what_vanishes_while_the_watches_are_broken_is_noticed(
-    sandboxes: Sandboxes, shared: Path, operator: OperatorProcess, cluster: Cluster, audit: AuditLog
+    sandboxes: Sandboxes,
+    shared: Path,
+    operator: OperatorProcess,
+    cluster: Cluster,
+    audit: AuditLog,
+    record_property: Recorder,
 ) -> None:
     names = {"pods deleted": ("a", "b", "c"), "deleted": ("x", "y", "z"), "deleted and made again": ("again",)}
     wanted = create(sandboxes, shared, *(name for some in names.values() for name in some), "stays")
@@ -252,7 +257,7 @@ def test_what_vanishes_while_the_watches_are_broken_is_noticed(
     assert uid_of(sandboxes.pod("stays")) == before["stays"]
     assert operator.pid == pid
     written = audit.writes(sandboxes.namespace)
-    print(f"writes after the break: {counted(written)}")
+    record_property("writes after the break", counted(written))
     created = sorted(w.name for w in written if w.what == "pods" and w.verb == "create")
     assert created == ["a", "again", "b", "c"], "Pods were created for Sandboxes that are gone"
     assert {w.name for w in written} == {"a", "again", "b", "c"}

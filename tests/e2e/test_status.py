@@ -1,12 +1,11 @@
 """What a user, a pipeline and the API server see of one Sandbox: Ready, two writes, columns, a confined Pod."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from tests.cluster import Cluster
-from tests.e2e.conftest import Sandboxes, host_volume
+from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.audit import AuditLog
 from tests.support.kubectl import condition_of
@@ -24,7 +23,7 @@ def test_kubectl_wait_returns_when_the_container_runs(sandboxes: Sandboxes, kube
 
 
 def test_a_sandbox_that_is_ready_within_a_second_costs_two_writes(
-    sandboxes: Sandboxes, cluster: Cluster, shared: Path, record_property: Callable[[str, object], None]
+    sandboxes: Sandboxes, cluster: Cluster, shared: Path, record_property: Recorder
 ) -> None:
     writes = {}
     for name in [f"try-{number}" for number in range(20)]:  # a busy machine may need more than a second for one
@@ -132,7 +131,7 @@ def test_secrets_and_runtime_classes_need_the_admin_s_setting(sandboxes: Sandbox
     secret = {"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
     sandboxes.apply("secret", env=[secret])
     sandboxes.apply("runtime", runtimeClassName="gvisor")
-    assert "secretRefs: allow" in sandboxes.wait_reason("secret", "SecretRefNotAllowed")["message"]
+    assert "--secret-refs=allow" in sandboxes.wait_reason("secret", "SecretRefNotAllowed")["message"]
     assert "allowed here: none" in sandboxes.wait_reason("runtime", "RuntimeClassNotAllowed")["message"]
 
 

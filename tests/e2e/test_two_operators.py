@@ -17,7 +17,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes, host_volume
+from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Json, OperatorProcess, wait_until
 from tests.support.audit import AuditLog, Request, counted
 from tests.support.kubectl import condition_of, is_true, tail
@@ -156,26 +156,31 @@ def by_sandbox(writes: list[Request]) -> dict[str, list[Request]]:
     return found
 
 
-def show(per_sandbox: dict[str, list[Request]], asked: Asked) -> None:
-    """Print what a reader of the test's output wants to know."""
+def show(per_sandbox: dict[str, list[Request]], asked: Asked, record: Recorder) -> None:
+    """Record what a reader of the test's output wants to know."""
     for label, changed in (("created, never changed", False), ("created and changed", True)):
         some = {n: w for n, w in per_sandbox.items() if bool(asked.changes[n]) is changed}
         done = [sum(r.succeeded for r in w) for w in some.values()]
         lost = [sum(not r.succeeded for r in w) for w in some.values()]
         if some:
-            print(
-                f"{len(some)} Sandboxes {label}, {sum(asked.changes[n] for n in some)} changes: "
+            record(
+                f"{len(some)} Sandboxes {label}, {sum(asked.changes[n] for n in some)} changes",
                 f"{sum(done) / len(some):.1f} writes each (at most {max(done)}), "
-                f"and {sum(lost) / len(some):.1f} that came too late (at most {max(lost)})"
+                f"and {sum(lost) / len(some):.1f} that came too late (at most {max(lost)})",
             )
-    print(f"all: {counted(w for writes in per_sandbox.values() for w in writes)}")
+    record("all writes", counted(w for writes in per_sandbox.values() for w in writes))
 
 
 def test_two_operators_make_one_pod_each_and_do_not_fight(
-    sandboxes: Sandboxes, shared: Path, operator: OperatorProcess, second: OperatorProcess, cluster: Cluster
+    sandboxes: Sandboxes,
+    shared: Path,
+    operator: OperatorProcess,
+    second: OperatorProcess,
+    cluster: Cluster,
+    record_property: Recorder,
 ) -> None:
     seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
+    record_property("seed", seed)
     audit = AuditLog.of(cluster)
     asked = Asked(sandboxes, shared, random.Random(seed))  # noqa: S311 - chooses what to do, protects nothing
     alone = dict.fromkeys(ALONE, "0")
@@ -201,7 +206,7 @@ def test_two_operators_make_one_pod_each_and_do_not_fight(
         assert [str(w) for w in quiet.writes(sandboxes.namespace)] == []
     writes = audit.writes(sandboxes.namespace)
     per_sandbox = by_sandbox(writes)
-    show(per_sandbox, asked)
+    show(per_sandbox, asked, record_property)
     assert [sandboxes.get(name)["metadata"]["resourceVersion"] for name in ALONE] == versions
     assert flaps(seen) == []
     assert doubled(pods(sandboxes)) == []

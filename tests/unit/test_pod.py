@@ -7,7 +7,7 @@ import pytest
 
 from sandmount.allowlist import Grant
 from sandmount.pod import build_pod, built_from, labels
-from tests.unit.builders import NAME, NAMESPACE, UID, host, spec
+from tests.unit.builders import NAME, NAMESPACE, UID, Json, host, spec
 
 KEEP_ALIVE = ["/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"]
 LINUX = {
@@ -126,7 +126,7 @@ def test_a_sandbox_with_everything_set_gives_this_pod() -> None:
         "metadata": metadata(built_from(everything, grants)),
         "spec": {
             "restartPolicy": "OnFailure",
-            "terminationGracePeriodSeconds": 120,
+            "terminationGracePeriodSeconds": 30,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "imagePullSecrets": [{"name": "regcred"}],
@@ -259,3 +259,16 @@ def test_labels_name_the_sandbox_and_its_uid() -> None:
 def test_a_pod_always_has_a_second_to_end_so_that_it_is_never_forgotten_while_it_runs() -> None:
     made = build_pod("ns", "n", "u", spec(terminationGracePeriodSeconds=0), ())
     assert made["spec"]["terminationGracePeriodSeconds"] == 1
+
+
+@pytest.mark.parametrize(("volumes", "given"), [([], 120), ([{"name": "c", "mountPath": "/c", "emptyDir": {}}], 120)])
+def test_a_pod_without_host_volumes_has_the_time_to_end_that_it_asks_for(volumes: list[Json], given: int) -> None:
+    made = build_pod("ns", "n", "u", spec(terminationGracePeriodSeconds=given, volumes=volumes), ())
+    assert made["spec"]["terminationGracePeriodSeconds"] == given
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 1), (1, 1), (30, 30), (31, 30), (300, 30)])
+def test_a_pod_with_a_host_volume_ends_within_thirty_seconds_whoever_ends_it(asked: int, given: int) -> None:
+    wanted = spec(terminationGracePeriodSeconds=asked, volumes=[host()])
+    made = build_pod("ns", "n", "u", wanted, [Grant("data", "/data", "shared", False)])
+    assert made["spec"]["terminationGracePeriodSeconds"] == given

@@ -161,6 +161,8 @@ REFUSED: list[tuple[str, Any, str]] = [
         for k in (
             "node-role.kubernetes.io/control-plane",
             "node-role.kubernetes.io/master",
+            "node-role.kubernetes.io/etcd",
+            "CriticalAddonsOnly",
             "virtual-kubelet.io/provider",
         )
     ],
