@@ -1,0 +1,60 @@
+"""The manifests as an admin applies them: the API server takes them, and removing them removes no Sandbox."""
+
+from pathlib import Path
+
+import yaml
+
+from tests.e2e.conftest import Sandboxes
+from tests.support import Json, Kube, OperatorProcess
+from tests.support.installation import CRDS, MANIFESTS
+
+
+def rendered(kube: Kube, folder: Path) -> list[Json]:
+    """The objects of a kustomization."""
+    return list(yaml.safe_load_all(kube.run("kustomize", str(folder))))
+
+
+def test_the_api_server_takes_the_manifests_with_the_deployment(kube: Kube) -> None:
+    said = kube.run("apply", "--dry-run=server", "-k", str(MANIFESTS))
+    assert "deployment.apps/sandmount-operator created (server dry run)" in said
+    assert "Warning" not in said  # of Pod Security: the operator's own namespace is "restricted"
+
+
+def test_the_crd_is_applied_on_its_own_so_that_removing_the_operator_removes_no_sandbox(kube: Kube) -> None:
+    assert [o["kind"] for o in rendered(kube, CRDS)] == ["CustomResourceDefinition"]
+    kinds = {o["kind"] for o in rendered(kube, MANIFESTS)}
+    assert not kinds & {"CustomResourceDefinition", "Sandbox"}
+
+
+def test_a_second_apply_changes_nothing(kube: Kube) -> None:
+    for folder in (CRDS, MANIFESTS):
+        kube.run("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", str(folder))
+    assert kube.try_run("diff", "--server-side", "--force-conflicts", "-k", str(CRDS)).returncode == 0
+
+
+def test_the_operator_s_rights_have_no_wildcard_no_secrets_and_no_exec(kube: Kube) -> None:
+    rules = [r for o in rendered(kube, MANIFESTS) if o["kind"] in ("ClusterRole", "Role") for r in o["rules"]]
+    assert rules
+    for rule in rules:
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        assert not {"secrets", "nodes", "pods/exec", "pods/ephemeralcontainers"} & set(rule["resources"])
+        if "configmaps" in rule["resources"]:
+            assert rule["resourceNames"] == ["sandmount-host-paths"]
+
+
+def test_sandboxes_outlive_the_operator_s_manifests(
+    sandboxes: Sandboxes, kube: Kube, operator: OperatorProcess
+) -> None:
+    sandboxes.apply("stays")
+    uid = sandboxes.wait_ready("stays")["metadata"]["uid"]
+    operator.stop()
+    try:
+        kube.run("delete", "--ignore-not-found", "-k", str(MANIFESTS), seconds=120)
+        assert sandboxes.get("stays")["metadata"]["uid"] == uid
+        pod = sandboxes.pod("stays")
+        assert pod is not None and pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+    finally:
+        operator.install()
+        operator.start()
+        operator.wait_until_working()
+    sandboxes.wait_ready("stays")
