@@ -96,10 +96,10 @@ async def _follow_allowlist(api: ApiServer, reconciler: Reconciler, settings: Se
 
 
 async def _work(reconciler: Reconciler, settings: Settings) -> None:
-    await reconciler.wait_until_filled()
+    await reconciler.begin()
     log.info("all Sandboxes and Pods are known; working")
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(reconciler.keep_swept(), name="sweep")
+        tasks.create_task(reconciler.known.keep_swept(settings.sweep_seconds), name="sweep")
         for number in range(settings.workers):
             tasks.create_task(reconciler.work(), name=f"worker {number}")
 
@@ -110,11 +110,11 @@ def _registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def sandbox(event: Any, **_: Any) -> None:
-        reconciler.saw_sandbox(event["type"], event["object"])
+        reconciler.known.saw_sandbox(event["type"], event["object"])
 
     @kopf.on.event("v1", "pods", registry=registry)
     async def pod(event: Any, **_: Any) -> None:
-        reconciler.saw_pod(event["type"], event["object"])
+        reconciler.known.saw_pod(event["type"], event["object"])
 
     return registry
 

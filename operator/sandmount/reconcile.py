@@ -7,25 +7,21 @@ operator would miss.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from sandmount.allowlist import Allowlist
-from sandmount.cache import Cache
 from sandmount.cluster import (
-    LONGEST_DELAY,
     ApiServer,
     Conflict,
     Exists,
     Json,
-    Listed,
     Missing,
     Refused,
     Transient,
-    growing,
 )
 from sandmount.events import allowlist_events, event_about_sandbox
+from sandmount.known import Known
 from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
 from sandmount.plan import (
     Action,
@@ -49,9 +45,6 @@ Answer = Json | Missing | Exists | Conflict | Refused
 QUIET_SECONDS = 1.0
 """An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
 
-FILL_AGAIN = 0.2
-"""Seconds until the first look whether the watches have brought all that exists; each further one waits longer."""
-
 OUTDATED_AGAIN = 1.0
 """Seconds until a Sandbox is looked at again when a write found it outdated and no watch event came."""
 
@@ -61,40 +54,19 @@ def _utc_now() -> datetime:
 
 
 class Reconciler:
-    """The caches, the queue and the workers that empty it."""
+    """The queue, the passes over what is in it, and what is known for them."""
 
     def __init__(self, api: ApiServer, settings: Settings, now: Callable[[], datetime] = _utc_now) -> None:
         self._api = api
         self._settings = settings
         self._now = now
         self._allowlist: Allowlist | None = None
-        self._sandboxes: Cache[Sandbox] = Cache()
-        self._pods: Cache[Pod] = Cache()
         self._queue: KeyedQueue[Key] = KeyedQueue()
+        self.known = Known(api, self._queue)
         self._unwatched: set[Key] = set()  # names at which a Pod stands that the watch does not show
         self._moving_since: dict[Key, float] = {}
         self._alone_since: dict[Key, float] = {}
-        self._relisted = asyncio.Event()
         self._allowlist_loaded = asyncio.Event()
-
-    # What the watches tell. None of these waits for anything.
-
-    def saw_sandbox(self, event: str | None, raw: Mapping[str, Any]) -> None:
-        """A watch event of a Sandbox; ``event`` is None when it comes from a list."""
-        self._saw(self._sandboxes, event, parse_sandbox(raw))
-
-    def saw_pod(self, event: str | None, raw: Mapping[str, Any]) -> None:
-        """A watch event of a Pod with our label."""
-        self._saw(self._pods, event, parse_pod(raw))
-
-    def _saw(self, cache: Cache[Any], event: str | None, seen: Sandbox | Pod) -> None:
-        if event == "DELETED":
-            cache.drop(seen)
-        else:
-            cache.put(seen)
-        if event is None:
-            self._relisted.set()
-        self._queue.add(seen.key)
 
     async def saw_allowlist(self, allowlist: Allowlist, config_map: Json | None) -> None:
         """A list was loaded; every Sandbox is decided on again when it is another one."""
@@ -102,7 +74,7 @@ class Reconciler:
         self._allowlist_loaded.set()
         if known is not None and known.version == allowlist.version:
             return
-        for key in self._sandboxes:
+        for key in self.known.sandboxes:
             self._queue.add(key)
         roots, bad = len(allowlist.entries), len(allowlist.bad_items)
         log.info("allowlist loaded, roots: %d, bad items: %d, version: %s", roots, bad, allowlist.version)
@@ -110,71 +82,10 @@ class Reconciler:
             log.warning("allowlist: %s", event["note"])
             await self._write_event(self._settings.namespace, event)
 
-    # What keeps the caches true.
-
-    async def wait_until_filled(self) -> None:
-        """Returns when the watches have brought all that exists, so that nothing is decided on half a picture."""
+    async def begin(self) -> None:
+        """Returns when there is a list to decide by, and everything to decide on is known."""
         await self._allowlist_loaded.wait()
-        looks, failures = growing(FILL_AGAIN, 2.0), growing(1.0, LONGEST_DELAY)
-        while True:
-            try:
-                if await self._is_filled():
-                    break
-                delay = next(looks)
-            except Transient as error:
-                delay = next(failures)
-                log.warning("%s; asking again in %.0f s", error, delay)
-            await asyncio.sleep(delay)
-        self._relisted.clear()
-
-    async def _is_filled(self) -> bool:
-        for cache, listed in self._kinds():
-            found = await listed()
-            if isinstance(found, Missing) or any(cache.get(key) is None for key in found[0]):
-                return False
-        return True
-
-    def _kinds(self) -> tuple[tuple[Cache[Any], Callable[[], Awaitable[Listed | Missing]]], ...]:
-        return (self._pods, self._api.list_pods), (self._sandboxes, self._api.list_sandboxes)
-
-    async def keep_swept(self) -> None:
-        """Drops what vanished while a watch was broken: every few minutes, and whenever a watch lists again.
-
-        kopf lists again after a 410 Gone and never says what is no longer there.
-        """
-        delays = growing(1.0, LONGEST_DELAY)
-        while True:
-            try:
-                async with asyncio.timeout(self._settings.sweep_seconds):
-                    await self._relisted.wait()
-                await asyncio.sleep(QUIET_SECONDS)  # one sweep for all that one list brings
-            except TimeoutError:
-                pass
-            self._relisted.clear()
-            try:
-                await self.sweep()
-                delays = growing(1.0, LONGEST_DELAY)
-            except Transient as error:
-                delay = next(delays)
-                log.warning("%s; sweeping again in %.0f s", error, delay)
-                await asyncio.sleep(delay)
-                self._relisted.set()
-
-    async def sweep(self) -> None:
-        """Compares the caches with what exists.
-
-        Both lists are read before either cache is touched: a Pod that is dropped while its Sandbox's ghost is still
-        there would be made again.
-        """
-        found = [(cache, await listed()) for cache, listed in self._kinds()]
-        for cache, existing in found:
-            if isinstance(existing, Missing):
-                continue
-            for key in cache.sweep(*existing):
-                log.info("%s/%s vanished while no watch was looking", *key)
-                self._queue.add(key)
-
-    # The passes.
+        await self.known.wait_until_filled()
 
     async def work(self) -> None:
         """One worker: takes keys from the queue for ever."""
@@ -193,7 +104,7 @@ class Reconciler:
 
     async def look_at(self, key: Key) -> None:
         """One pass."""
-        sandbox = self._sandboxes.get(key)
+        sandbox = self.known.sandboxes.get(key)
         pod = await self._pod_at(key, sandbox)
         if sandbox is None:
             self._moving_since.pop(key, None)
@@ -223,7 +134,7 @@ class Reconciler:
         That is where a Pod stands that the watch does not show, and where it shows one that is not the Sandbox's: that
         may be long gone.
         """
-        pod = self._pods.get(key)
+        pod = self.known.pods.get(key)
         foreign = pod is not None and sandbox is not None and pod.owner_uid != sandbox.uid
         if not foreign and (pod is not None or key not in self._unwatched):
             return pod
@@ -232,13 +143,13 @@ class Reconciler:
             found = parse_pod(answer)
             if found.labelled:
                 self._unwatched.discard(key)
-                self._pods.put(found)
+                self.known.pods.put(found)
             return found
         if not isinstance(answer, Missing):
             raise Transient(f"the Pod cannot be read: {answer}", retry_after=30)
         self._unwatched.discard(key)
         if pod is not None:
-            self._pods.drop(pod)
+            self.known.pods.drop(pod)
         return None
 
     async def _is_ghost(self, sandbox: Sandbox) -> bool:
@@ -252,7 +163,7 @@ class Reconciler:
             return False
         if not isinstance(answer, dict | Missing):
             raise Transient(f"the Sandbox cannot be read: {answer}", retry_after=30)
-        self._sandboxes.drop(sandbox)
+        self.known.sandboxes.drop(sandbox)
         self._queue.add(sandbox.key)
         return True
 
@@ -269,7 +180,7 @@ class Reconciler:
             return
         answer = await self._api.get_sandbox(key)
         if isinstance(answer, dict) and answer["metadata"]["uid"] == pod.made_for:
-            self._sandboxes.put(parse_sandbox(answer))
+            self.known.sandboxes.put(parse_sandbox(answer))
             self._queue.add(key)
         elif isinstance(answer, dict | Missing):
             await self._carry_out(key, plan.action)
@@ -307,7 +218,7 @@ class Reconciler:
     async def _create(self, key: Key, action: CreatePod) -> Answer:
         answer = await self._api.create_pod(action.body)
         if isinstance(answer, dict):
-            self._pods.put(parse_pod(answer))
+            self.known.pods.put(parse_pod(answer))
         elif isinstance(answer, Exists):
             self._unwatched.add(key)
         return answer
@@ -317,7 +228,7 @@ class Reconciler:
         if isinstance(answer, dict):
             log.info("%s/%s: Pod deleted: %s: %s", *key, action.reason, action.message)
             if answer.get("kind") == "Pod":
-                self._pods.update(parse_pod(answer))
+                self.known.pods.update(parse_pod(answer))
         elif isinstance(answer, Missing | Conflict):
             self._forget_pod(key, action.uid)
         return answer
@@ -327,16 +238,16 @@ class Reconciler:
         if isinstance(answer, dict):
             log.warning("%s/%s: a label of ours had been changed on its Pod; put back", *key)
             self._unwatched.discard(key)
-            self._pods.put(parse_pod(answer))
+            self.known.pods.put(parse_pod(answer))
         elif isinstance(answer, Missing | Conflict):
             self._forget_pod(key, action.uid)
         return answer
 
     def _forget_pod(self, key: Key, uid: str) -> None:
         """The cache was behind: this Pod is gone. What stands there now is read."""
-        known = self._pods.get(key)
+        known = self.known.pods.get(key)
         if known is not None and known.uid == uid:
-            self._pods.drop(known)
+            self.known.pods.drop(known)
         self._unwatched.add(key)
 
     async def _report(self, sandbox: Sandbox, plan: Plan) -> None:
@@ -345,7 +256,7 @@ class Reconciler:
         if verdict is None:
             return
         moving = verdict.state.stage is Stage.MOVING
-        pod = self._pods.get(key)
+        pod = self.known.pods.get(key)
         own = pod if pod is not None and pod.owner_uid == sandbox.uid else None
         status = compute_status(sandbox, verdict, own, self._now())
         patch = merge_patch(sandbox.status, status)
@@ -358,7 +269,7 @@ class Reconciler:
         answer = await self._api.patch_status(key, sandbox.uid, sandbox.resource_version, patch)
         self._moving_since.pop(key, None)
         if isinstance(answer, dict):
-            self._sandboxes.update(parse_sandbox(answer))
+            self.known.sandboxes.update(parse_sandbox(answer))
             for happening in happenings(sandbox.status, status):
                 await self._tell(sandbox, happening)
         elif isinstance(answer, Conflict):

@@ -150,7 +150,7 @@ async def test_workers_wait_until_the_watches_have_brought_all_that_exists() -> 
         w.watching = False
         w.apply()
         w.watching = True
-        filled = asyncio.create_task(w.reconciler.wait_until_filled())
+        filled = asyncio.create_task(w.reconciler.begin())
         await w.settle()
         assert w.asked("list_pods") == 0
         await w.allow("- /data")
@@ -169,14 +169,14 @@ async def test_a_sweep_finds_what_vanished_while_no_watch_was_looking() -> None:
         w.watching = False
         w.remove_pod()
         w.watching = True
-        await w.reconciler.sweep()
+        await w.reconciler.known.sweep()
         await w.settle()
         assert w.asked("create_pod") == 2
 
 
 async def test_a_watch_that_lists_again_leads_to_a_sweep() -> None:
     async with world() as w:
-        sweeping = asyncio.create_task(w.reconciler.keep_swept())
+        sweeping = asyncio.create_task(w.reconciler.known.keep_swept(120))
         w.apply()
         await w.settle()
         assert w.asked("list_pods") == 0

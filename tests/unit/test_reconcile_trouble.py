@@ -75,7 +75,7 @@ async def test_a_pod_that_went_while_it_was_to_be_labelled_is_read_before_anythi
         w.watching = False
         w.remove_pod()
         w.watching = True
-        w.reconciler.saw_pod("MODIFIED", stale_pod(w))
+        w.reconciler.known.saw_pod("MODIFIED", stale_pod(w))
         await w.settle()
         assert [verb for verb, _ in w.api.calls][:4] == ["label_pod", "get_pod", "get_sandbox", "create_pod"]
         assert w.asked("label_pod") == 1

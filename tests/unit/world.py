@@ -135,9 +135,9 @@ class World:
         if not self.watching:
             return
         if kind == "Sandbox":
-            self.reconciler.saw_sandbox(event, raw)
+            self.reconciler.known.saw_sandbox(event, raw)
         elif "sandmount.dev/sandbox" in (raw["metadata"].get("labels") or {}):
-            self.reconciler.saw_pod(event, raw)
+            self.reconciler.known.saw_pod(event, raw)
 
     async def allow(self, text: str | None, version: int = 1) -> None:
         """The allowlist's ConfigMap becomes this."""
