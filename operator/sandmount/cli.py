@@ -64,5 +64,5 @@ def run(*, liveness: str | None, verbose: bool, runtime_classes: str, **options:
     with contextlib.suppress(asyncio.CancelledError):  # told to stop
         try:
             asyncio.run(handlers.run(settings, liveness))
-        except NoClusterError as error:
+        except (NoClusterError, handlers.CrdRemovedError) as error:
             raise click.ClickException(str(error)) from error

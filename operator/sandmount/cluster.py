@@ -192,7 +192,7 @@ class ApiServer:
         except client.ApiException as error:
             if error.status != 410:
                 raise Transient(f"the watch of the allowlist ended: {error.status} {error.reason}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except Exception as error:  # the client's watch raises many kinds; none of them may end the operator
             raise Transient(f"the watch of the allowlist broke: {error!r}") from error
 
     async def _list_metadata(self, path: str, label: str) -> Listed | Missing:
@@ -245,7 +245,8 @@ async def _send(
             method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=_TIMEOUT
         )
         return response, await response.read()
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+        # RuntimeError: aiohttp's for a session that was closed when the credentials were read again.
         raise Transient(f"{method} {url}: {error!r}") from error
 
 

@@ -25,46 +25,46 @@ CRD_AGAIN = 5.0
 """Seconds between looks for the CRD while it is not installed."""
 
 
+class CrdRemovedError(Exception):
+    """The CRD was removed while the operator worked, and all Sandboxes with it."""
+
+
 async def run(settings: Settings, liveness: str | None) -> None:
     """Runs the operator until it is told to stop (SIGTERM, SIGINT) or something in it fails for good.
 
-    ``liveness`` is the URL at which kopf answers probes, as ``http://0.0.0.0:8080/healthz``.
+    ``liveness`` is the URL at which kopf answers probes, as ``http://0.0.0.0:8080/healthz``. Raises NoClusterError and
+    CrdRemovedError; started again, the operator waits for the CRD.
     """
     _stop_on_signals()
     api = await ApiServer.connect(connections=settings.workers + 8)
     try:
-        while True:
-            await _wait_for_crd(api)
-            if await _serve(api, settings, liveness):
-                return
-            log.warning("the CRD was removed, and all Sandboxes with it")
+        await _wait_for_crd(api)
+        try:
+            await _serve(api, settings, liveness)
+        except ExceptionGroup as error:
+            if isinstance(await api.list_sandboxes(), Missing):
+                raise CrdRemovedError(f"the CRD {PLURAL}.{GROUP} was removed, and all Sandboxes with it") from error
+            raise
     finally:
         await api.close()
 
 
-async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> bool:
-    """Works until the process is told to stop (True), or until the CRD is removed (False)."""
+async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> None:
     reconciler = Reconciler(api, settings)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            beside = [
-                tasks.create_task(_follow_allowlist(api, reconciler, settings), name="allowlist"),
-                tasks.create_task(_work(reconciler, settings), name="workers"),
-            ]
-            await kopf.operator(
-                registry=_registry(reconciler),
-                settings=_kopf_settings(),
-                clusterwide=True,
-                standalone=True,
-                liveness_endpoint=liveness,
-            )
-            for task in beside:
-                task.cancel()
-    except ExceptionGroup:
-        if isinstance(await api.list_sandboxes(), Missing):
-            return False
-        raise
-    return True
+    async with asyncio.TaskGroup() as tasks:
+        beside = [
+            tasks.create_task(_follow_allowlist(api, reconciler, settings), name="allowlist"),
+            tasks.create_task(_work(reconciler, settings), name="workers"),
+        ]
+        await kopf.operator(
+            registry=_registry(reconciler),
+            settings=_kopf_settings(),
+            clusterwide=True,
+            standalone=True,
+            liveness_endpoint=liveness,
+        )
+        for task in beside:
+            task.cancel()
 
 
 def _stop_on_signals() -> None:

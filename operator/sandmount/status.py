@@ -74,7 +74,8 @@ def compute_status(sandbox: Sandbox, verdict: Verdict, pod: Pod | None, now: dat
     if started:
         status["startedAt"] = started
     if pod is not None and pod.host_mounts:
-        status["volumes"] = [_mounted(v, pod) for v in pod.host_mounts]
+        by_name = {v.name: _mounted(v, pod) for v in pod.host_mounts}  # a list map: admission may mount one twice
+        status["volumes"] = list(by_name.values())
     elif state.stage is Stage.FINISHED and "volumes" in sandbox.status:
         status["volumes"] = sandbox.status["volumes"]  # the record of what it had
     return status

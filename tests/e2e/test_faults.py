@@ -23,6 +23,8 @@ from tests.support.kubectl import is_true, tail
 WAIT = 120.0
 """After an API server was away, the scheduler and the garbage collector look for it again up to 30 s later."""
 
+TOKEN_CACHE_SECONDS = 12
+"""The API server accepts a token that has ended for up to ten seconds."""
 QUIET_SECONDS = 5.0
 KILLS = 6
 CHANGES = 36
@@ -328,3 +330,14 @@ def test_an_api_server_that_was_away_costs_nothing_but_time(
     wanted |= create(sandboxes, shared, *(f"after-{number}" for number in range(4)))
     wait_until_as_asked(sandboxes, wanted)
     assert operator.pid == pid
+
+
+def test_credentials_that_were_exchanged_are_read_again(
+    sandboxes: Sandboxes, shared: Path, operator: OperatorProcess
+) -> None:
+    pid = operator.pid
+    operator.exchange_credentials()
+    time.sleep(TOKEN_CACHE_SECONDS)
+    wait_until_as_asked(sandboxes, create(sandboxes, shared, "later"))
+    assert operator.pid == pid
+    assert "reading them again" in operator.log.read_text()

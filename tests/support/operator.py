@@ -83,6 +83,12 @@ class OperatorProcess:
 
         wait_until("the operator has begun to work", works, seconds, self._last_words)
 
+    def exchange_credentials(self) -> None:
+        """End its token by making its ServiceAccount anew, and put a new one where it reads it. It is not told."""
+        self.kube.delete("serviceaccount", SERVICE_ACCOUNT, OPERATOR_NAMESPACE)
+        self.install()
+        self._write_kubeconfig()
+
     def stop(self) -> None:
         """Ask it to end, and end it if it does not."""
         if self._process is None:
