@@ -165,7 +165,7 @@ class ApiServer:
             try:
                 listed = await self._ask("GET", url, query=selector)
                 if isinstance(listed, Unanswered):
-                    raise Transient(f"the allowlist cannot be read: {_words(listed)}")
+                    raise Transient(f"the allowlist cannot be read: {words(listed)}")
                 delays = growing(1.0, LONGEST_DELAY)
                 yield listed["items"][0] if listed["items"] else None
                 async for event in self._watch_config_maps(namespace, name, listed["metadata"]["resourceVersion"]):
@@ -204,7 +204,7 @@ class ApiServer:
             if isinstance(page, Missing):
                 return page
             if isinstance(page, Unanswered):  # a continue token that grew old is a 410: begin again, later
-                raise Transient(f"{path} cannot be listed: {_words(page)}")
+                raise Transient(f"{path} cannot be listed: {words(page)}")
             for item in page["items"] or ():
                 metadata = item["metadata"]
                 found[metadata["namespace"], metadata["name"]] = metadata["uid"]
@@ -299,7 +299,7 @@ def growing(first: float, longest: float) -> Iterator[float]:
         delay = min(2 * delay, longest)
 
 
-def _words(answer: Unanswered) -> str:
+def words(answer: Unanswered) -> str:
     """What an answer means, for people."""
     match answer:
         case Refused(message, final=False):

@@ -19,6 +19,7 @@ from sandmount.cluster import (
     Missing,
     Refused,
     Transient,
+    words,
 )
 from sandmount.events import allowlist_events, event_about_sandbox
 from sandmount.known import Known
@@ -105,12 +106,13 @@ class Reconciler:
     async def look_at(self, key: Key) -> None:
         """One pass."""
         sandbox = self.known.sandboxes.get(key)
-        pod = await self._pod_at(key, sandbox)
         if sandbox is None:
             self._moving_since.pop(key, None)
-            await self._look_at_leftover(key, pod)
+            self._unwatched.discard(key)
+            await self._look_at_leftover(key, self.known.pods.get(key))
             return
         self._alone_since.pop(key, None)
+        pod = await self._pod_at(key, sandbox)
         if self._allowlist is None:
             raise Transient("no allowlist has been loaded yet")
         plan = make_plan(sandbox, self._allowlist, pod, self._settings)
@@ -128,14 +130,14 @@ class Reconciler:
         if outcome.look_again is not None:
             self._queue.add_in(key, outcome.look_again)
 
-    async def _pod_at(self, key: Key, sandbox: Sandbox | None) -> Pod | None:
+    async def _pod_at(self, key: Key, sandbox: Sandbox) -> Pod | None:
         """The Pod of that name: from the watch, or read where the watch cannot tell.
 
         That is where a Pod stands that the watch does not show, and where it shows one that is not the Sandbox's: that
         may be long gone.
         """
         pod = self.known.pods.get(key)
-        foreign = pod is not None and sandbox is not None and pod.owner_uid != sandbox.uid
+        foreign = pod is not None and pod.owner_uid != sandbox.uid
         if not foreign and (pod is not None or key not in self._unwatched):
             return pod
         answer = await self._api.get_pod(key)
@@ -146,7 +148,7 @@ class Reconciler:
                 self.known.pods.put(found)
             return found
         if not isinstance(answer, Missing):
-            raise Transient(f"the Pod cannot be read: {answer}", retry_after=30)
+            raise Transient(f"the Pod cannot be read: {words(answer)}", retry_after=30)
         self._unwatched.discard(key)
         if pod is not None:
             self.known.pods.drop(pod)
@@ -162,7 +164,7 @@ class Reconciler:
         if isinstance(answer, dict) and answer["metadata"]["uid"] == sandbox.uid:
             return False
         if not isinstance(answer, dict | Missing):
-            raise Transient(f"the Sandbox cannot be read: {answer}", retry_after=30)
+            raise Transient(f"the Sandbox cannot be read: {words(answer)}", retry_after=30)
         self.known.sandboxes.drop(sandbox)
         self._queue.add(sandbox.key)
         return True
@@ -185,7 +187,7 @@ class Reconciler:
         elif isinstance(answer, dict | Missing):
             await self._carry_out(key, plan.action)
         else:
-            raise Transient(f"the Sandbox cannot be read: {answer}", retry_after=30)
+            raise Transient(f"the Sandbox cannot be read: {words(answer)}", retry_after=30)
 
     async def _apply(self, sandbox: Sandbox, plan: Plan, action: Action) -> Plan | None:
         """Carries out the action: the plan to report, or None when things are not as they were thought to be."""
@@ -293,7 +295,7 @@ class Reconciler:
             log.warning("an Event could not be written: %s", error)
         else:
             if not isinstance(answer, dict | Missing):
-                log.warning("an Event could not be written: %s", answer)
+                log.warning("an Event could not be written: %s", words(answer))
 
 
 def _is_told_by_status(plan: Plan) -> bool:
