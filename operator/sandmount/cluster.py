@@ -76,6 +76,7 @@ Listed = tuple[dict[Key, str], str]
 """Key and uid of everything in a list, and the list's resource version."""
 Unanswered = Missing | Exists | Conflict | Refused
 
+_RIGHTS = "(manifests/rbac.yaml has the rights that the operator needs)"
 _SANDBOXES = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 _PODS = "/api/v1/pods"
 
@@ -165,7 +166,7 @@ class ApiServer:
             try:
                 listed = await self._ask("GET", url, query=selector)
                 if isinstance(listed, Unanswered):
-                    raise Transient(f"the allowlist cannot be read: {words(listed)}")
+                    raise Transient(f"the allowlist cannot be read: {words(listed)} {_RIGHTS}")
                 delays = growing(1.0, LONGEST_DELAY)
                 yield listed["items"][0] if listed["items"] else None
                 async for event in self._watch_config_maps(namespace, name, listed["metadata"]["resourceVersion"]):
@@ -204,7 +205,7 @@ class ApiServer:
             if isinstance(page, Missing):
                 return page
             if isinstance(page, Unanswered):  # a continue token that grew old is a 410: begin again, later
-                raise Transient(f"{path} cannot be listed: {words(page)}")
+                raise Transient(f"{path} cannot be listed: {words(page)} {_RIGHTS}")
             for item in page["items"] or ():
                 metadata = item["metadata"]
                 found[metadata["namespace"], metadata["name"]] = metadata["uid"]
@@ -301,12 +302,7 @@ def growing(first: float, longest: float) -> Iterator[float]:
 
 def words(answer: Unanswered) -> str:
     """What an answer means, for people."""
-    match answer:
-        case Refused(message, final=False):
-            return f"{message} (manifests/rbac.yaml has the rights that the operator needs)"
-        case Refused(message):
-            return message
-    return type(answer).__name__.lower()
+    return answer.message if isinstance(answer, Refused) else type(answer).__name__.lower()
 
 
 def _by_admission(message: str) -> bool:
