@@ -20,7 +20,8 @@ from tests.cluster.base import TESTS_LABEL
 from tests.cluster.local import mounts
 from tests.cluster.local.cluster import LocalCluster
 
-HOST_DIRECTORY = Path(os.environ.get("SANDMOUNT_TEST_DIR", "/srv/sandmount-tests"))
+_OURS = "/srv/sandmount-tests" if os.getuid() == 0 else f"{Path.home()}/.cache/sandmount-tests"
+HOST_DIRECTORY = Path(os.environ.get("SANDMOUNT_TEST_DIR", _OURS))
 """Directories of the host that tests mount are made below this one."""
 
 WORKERS = 3

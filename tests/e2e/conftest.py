@@ -20,7 +20,7 @@ Recorder = Callable[[str, object], None]
 """pytest's record_property: a name and a figure, printed at the end of the run."""
 
 IMAGE = "busybox:stable"
-USER = 1234
+USER = os.getuid() or 1234
 """User id that Sandboxes run as, and that owns the shared directory: no capability helps it anywhere else."""
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.cluster import Cluster
-from tests.e2e.conftest import Recorder, Sandboxes, host_volume
+from tests.e2e.conftest import USER, Recorder, Sandboxes, host_volume
 from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.audit import AuditLog
 from tests.support.kubectl import condition_of
@@ -19,7 +19,7 @@ def test_kubectl_wait_returns_when_the_container_runs(sandboxes: Sandboxes, kube
     pod = sandboxes.pod("waited")
     assert pod is not None
     assert "running" in pod["status"]["containerStatuses"][0]["state"]
-    assert sandboxes.sh("waited", "id -u") == (0, "1234\n")
+    assert sandboxes.sh("waited", "id -u") == (0, f"{USER}\n")
 
 
 def test_a_sandbox_that_is_ready_within_a_second_costs_two_writes(
@@ -53,7 +53,7 @@ def test_everything_but_the_host_path_satisfies_pod_security_restricted(
     sandboxes: Sandboxes, kube: Kube, shared: Path
 ) -> None:
     kube.run("label", "namespace", sandboxes.namespace, RESTRICTED)
-    context = {"runAsUser": 1234, "runAsNonRoot": True}
+    context = {"runAsUser": USER, "runAsNonRoot": True}
     sandboxes.apply("cache", {"name": "c", "emptyDir": {}, "mountPath": "/cache"}, securityContext=context)
     sandboxes.apply("host", host_volume(shared), securityContext=context)
     sandboxes.wait_ready("cache")
