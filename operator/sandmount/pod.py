@@ -26,8 +26,8 @@ SHORTEST_GRACE = 1
 """Seconds. With 0 the API server forgets a Pod at once, while its container still runs and writes."""
 
 LONGEST_GRACE = 30
-"""Seconds for a Pod with host volumes: a kubelet that has begun to end a Pod within a longer time does not hurry when it is
-asked again, so a revocation could come too late."""
+"""Seconds for a Pod with host volumes: a kubelet that has begun to end a Pod within a longer time does not hurry when
+it is asked again, so a revocation could come too late."""
 
 KEEP_ALIVE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
 """Runs until it is told to stop, and then stops at once: a plain ``sleep`` as process 1 ignores SIGTERM."""
