@@ -169,11 +169,16 @@ def parse(text: str, version: str, empty: EmptyAllowlist) -> Allowlist:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases: a list of paths needs none, and a few of them can grow without bound."""
+    """YAML without aliases and tags: a list of paths needs neither.
+
+    A few aliases can grow without bound, and a tag can make what looks like the empty list of something else.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed here")
+        if getattr(self.peek_event(), "tag", None):  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError("tags are not allowed here")
         return super().compose_node(parent, index)
 
 
@@ -211,7 +216,7 @@ def _from_items(items: Sequence[object], version: str) -> Allowlist:
 def _read_item(position: int, item: object) -> str | BadItem:
     """The root that an item names, or why it is bad."""
     if not isinstance(item, str):
-        named = item.get("path") if isinstance(item, dict) else None
+        named = item.get("path", next(iter(item), None)) if isinstance(item, dict) else None  # or "/data:", by mistake
         words = f"is a {_kind(item)}; write a plain path such as /data/shared"
         return BadItem(position, words, paths.meant(named) if isinstance(named, str) else None)
     root = paths.without_trailing_slash(item)

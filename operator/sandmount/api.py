@@ -125,7 +125,7 @@ class Volume(_OneOf):
 class KeySelector(Model):
     """A key of a Secret or ConfigMap."""
 
-    name: DnsSubdomain
+    name: Annotated[StrictStr, Field(min_length=1, max_length=253)]
     key: DataKey
     optional: StrictBool | None = None
 
@@ -139,7 +139,7 @@ class FieldReference(Model):
 class ResourceReference(Model):
     """A resource request or limit of the container, as in the downward API."""
 
-    resource: Annotated[StrictStr, Field(min_length=1, max_length=253)]
+    resource: Annotated[StrictStr, Field(min_length=1, max_length=512)]
     divisor: Quantity | None = None
 
 

@@ -204,7 +204,7 @@ class ApiServer:
             page = await self._ask("GET", path, query=query, accept=_METADATA_ONLY)
             if isinstance(page, Missing):
                 return page
-            if isinstance(page, Unanswered):  # a continue token that grew old is a 410: begin again, later
+            if isinstance(page, Unanswered):
                 raise Transient(f"{path} cannot be listed: {words(page)} {_RIGHTS}")
             for item in page["items"] or ():
                 metadata = item["metadata"]
@@ -281,6 +281,8 @@ def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswer
             return Exists() if answer.get("reason") == "AlreadyExists" else Conflict()
         case 400 | 405 | 413 | 415 | 422:
             return Refused(message, final=not _by_admission(message))
+        case 403 if _namespace_is_going(answer):
+            return Missing()
         case 403:
             return Refused(message, final=False)
         case 500 if "request is too large" in message or "larger than max" in message:
@@ -303,6 +305,12 @@ def growing(first: float, longest: float) -> Iterator[float]:
 def words(answer: Unanswered) -> str:
     """What an answer means, for people."""
     return answer.message if isinstance(answer, Refused) else type(answer).__name__.lower()
+
+
+def _namespace_is_going(answer: Json) -> bool:
+    """Whether something could not be created because its namespace is being deleted."""
+    causes = (answer.get("details") or {}).get("causes") or ()
+    return any(c.get("reason") == "NamespaceTerminating" for c in causes)
 
 
 def _by_admission(message: str) -> bool:

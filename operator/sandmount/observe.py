@@ -87,7 +87,7 @@ class Pod:
     pod_ip: str
     node_name: str
     grace: int
-    """Seconds that it may take to end."""
+    """Seconds that its spec gives it to end."""
     host_mounts: tuple[Volume, ...]
     """What it has of the host, whatever the Sandbox asks for by now."""
     trouble: Trouble | None
@@ -196,7 +196,9 @@ def _trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Trouble
         return Trouble(waiting.get("reason") or "ContainerWaiting", waiting.get("message") or "")
     if ended := state.get("terminated"):
         words = ended.get("message") or f"the container ended with exit code {ended.get('exitCode')}"
-        return Trouble(ended.get("reason") or "ContainerEnded", words)
+        # "Completed" is what a Sandbox says that is finished; here the container will be started again.
+        reason = ended.get("reason")
+        return Trouble(reason if reason and reason != "Completed" else "ContainerEnded", words)
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return Trouble(scheduled.get("reason") or "PodNotScheduled", scheduled.get("message") or "")

@@ -147,13 +147,16 @@ def _name_in_use(sandbox: Sandbox, pod: Pod) -> Plan:
 
 def _being_deleted(sandbox: Sandbox, pod: Pod | None) -> Plan:
     """The garbage collector takes the Pod, unless a finalizer of somebody's holds the Sandbox back."""
-    if not sandbox.held or pod is None or pod.deleting:
-        return Plan()
-    orphaned = pod.made_for == sandbox.uid and plan_without_sandbox(pod, waited=0.0).action is not None
-    if pod.owner_uid != sandbox.uid and not orphaned:
+    if not sandbox.held:
         return Plan()
     words = "the Sandbox is being deleted and a finalizer holds it back"
-    return Plan(DeletePod(pod.uid, _soon(pod), "SandboxDeleted", words))
+    verdict = Verdict(State(Stage.MOVING, "Stopping", "SandboxDeleted", words))
+    if pod is None or pod.deleting:
+        return Plan(None, verdict)
+    orphaned = pod.made_for == sandbox.uid and plan_without_sandbox(pod, waited=0.0).action is not None
+    if pod.owner_uid != sandbox.uid and not orphaned:
+        return Plan(None, verdict)
+    return Plan(DeletePod(pod.uid, _soon(pod), "SandboxDeleted", words), verdict)
 
 
 def _finished(condition: Mapping[str, Any], pod: Pod | None) -> Plan:

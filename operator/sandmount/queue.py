@@ -84,6 +84,8 @@ class KeyedQueue(Generic[K]):
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay = min(FIRST_DELAY * 2.0 ** min(count, 10), LONGEST_DELAY)
+        if key in self._again:  # what failed may have been mended meanwhile; not at once, or it could loop
+            delay = FIRST_DELAY
         delay = max(at_least, delay * (0.75 + 0.5 * self._jitter()))
         self._again.discard(key)
         self._release(key)

@@ -19,6 +19,7 @@ from sandmount.cluster import (
     Missing,
     Refused,
     Transient,
+    Unanswered,
     words,
 )
 from sandmount.events import allowlist_events, event_about_sandbox
@@ -41,7 +42,7 @@ from sandmount.status import Happening, Stage, compute_status, happenings, merge
 
 log = logging.getLogger(__name__)
 
-Answer = Json | Missing | Exists | Conflict | Refused
+Answer = Json | Unanswered
 
 QUIET_SECONDS = 1.0
 """An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""

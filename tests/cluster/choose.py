@@ -24,7 +24,7 @@ NAMES = ("given", "kind", "local")
 NONE_POSSIBLE = """\
 No Kubernetes cluster to use. One of these is enough:
   - a cluster of your own:  SANDMOUNT_KUBECONFIG=/path/to/kubeconfig (its one node is this machine)
-  - kind:                   install Docker (`docker info` must answer) and the `kind` command
+  - kind:                   install Docker (`docker info` must answer), `kind` and `kubectl`
   - the local cluster:      Linux as root; it builds Kubernetes from source once (Go, or pip to get it)\
 """
 
@@ -41,7 +41,7 @@ class Machine:
     @property
     def can_kind(self) -> bool:
         """True where kind could make a cluster."""
-        return self.find("kind") is not None and self.find("docker") is not None and self.docker_answers()
+        return all(self.find(name) for name in ("kind", "docker", "kubectl")) and self.docker_answers()
 
     @property
     def can_local(self) -> bool:

@@ -95,7 +95,7 @@ def test_the_readme_s_way_to_a_first_sandbox_works_line_by_line(shell: Shell, tm
     EXAMPLE_DIRECTORIES[0].mkdir()
     steps = commands(REPOSITORY / "README.md", "## On your own cluster")
     assert len(steps) >= 8
-    said = [shell.run(step.replace("/tmp/sandmount", str(tmp_path / "venv"))) for step in steps]  # noqa: S108
+    said = [shell.run(step.replace(".venv-run", str(tmp_path / "venv"))) for step in steps]
     assert "read-write" in said[-1] and "Running" in said[-1]
 
 

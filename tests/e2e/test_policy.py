@@ -1,6 +1,7 @@
 """The allowlist as the operator reads it, live: what is denied, what starts by itself, what is stopped."""
 
 import json
+import time
 from pathlib import Path
 
 from tests.cluster.kubectl import SANDBOXES
@@ -103,6 +104,7 @@ def test_a_running_sandbox_that_is_no_longer_allowed_is_stopped_even_if_it_ignor
     size = (shared / "log").stat().st_size
     events = kube.items("events", "-n", sandboxes.namespace, "--field-selector=involvedObject.kind=Sandbox")
     assert [e["reason"] for e in events] == ["HostPathNotAllowed"]
+    time.sleep(1)
     assert (shared / "log").stat().st_size == size
 
 

@@ -1,9 +1,11 @@
 """What a user, a pipeline and the API server see of one Sandbox: Ready, two writes, columns, a confined Pod."""
 
 import json
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from sandmount.reconcile import QUIET_SECONDS
 from tests.cluster import Cluster
 from tests.e2e.conftest import USER, Recorder, Sandboxes, host_volume
 from tests.support import Kube, OperatorProcess, wait_until
@@ -25,19 +27,21 @@ def test_kubectl_wait_returns_when_the_container_runs(sandboxes: Sandboxes, kube
 def test_a_sandbox_that_is_ready_within_a_second_costs_two_writes(
     sandboxes: Sandboxes, cluster: Cluster, shared: Path, record_property: Recorder
 ) -> None:
-    writes = {}
-    for name in [f"try-{number}" for number in range(20)]:  # a busy machine may need more than a second for one
+    """A busy machine may need longer for one; each that was quick counts, and there must be five."""
+    quick: dict[str, list[str]] = {}
+    for name in [f"try-{number}" for number in range(25)]:
         log = AuditLog.of(cluster)
         sandboxes.apply(name, host_volume(shared))
         sandboxes.wait_ready(name)
-        kinds = [f"{w.verb} {w.what}" for w in log.writes(sandboxes.namespace)]
-        writes[name] = kinds
-        if len(kinds) == 2:
+        writes = log.writes(sandboxes.namespace)
+        if writes[-1].at - writes[0].at < timedelta(seconds=QUIET_SECONDS):
+            quick[name] = [f"{w.verb} {w.what}" for w in writes]
+        if len(quick) == 5:
             break
+    record_property("API writes by the operator, by Sandbox that was Ready within a second", json.dumps(quick))
+    assert list(quick.values()) == [["create pods", "patch sandboxes/status"]] * 5
     events = sandboxes.kube.items("events", "-n", sandboxes.namespace)
     assert not [e for e in events if e["involvedObject"]["kind"] == "Sandbox"]
-    record_property("API writes by the operator, by Sandbox", json.dumps(writes))
-    assert ["create pods", "patch sandboxes/status"] in writes.values()
 
 
 def test_a_sandbox_carries_nothing_of_the_operator_but_its_status(sandboxes: Sandboxes, shared: Path) -> None:

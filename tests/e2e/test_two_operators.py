@@ -22,7 +22,7 @@ from tests.support import Json, OperatorProcess, wait_until
 from tests.support.audit import AuditLog, Request, counted
 from tests.support.kubectl import condition_of, is_true, tail
 
-BUSY_SECONDS = 44.0
+BUSY_SECONDS = 50.0
 SETTLED_SECONDS = 60.0
 QUIET_SECONDS = 10.0
 PAUSE_SECONDS = 0.4

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tests.cluster import Cluster, ClusterError
@@ -25,6 +26,8 @@ class Request:
     namespace: str
     name: str
     code: int
+    at: datetime
+    """When the API server received it."""
 
     @property
     def is_write(self) -> bool:
@@ -85,4 +88,5 @@ def _request(event: Json) -> Request:
         namespace=about.get("namespace", ""),
         name=about.get("name", ""),
         code=(event.get("responseStatus") or {}).get("code", 0),
+        at=datetime.fromisoformat(event["requestReceivedTimestamp"]),
     )

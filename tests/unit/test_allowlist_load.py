@@ -112,7 +112,7 @@ def test_the_place_of_a_mistake_is_named() -> None:
         ("5.5", "a number"),
         ("true", "a boolean"),
         ("2020-01-01", "a value of another type"),
-        ("!!set {/data}", "a value of another type"),
+        ("2020-01-02", "a value of another type"),
     ],
 )
 def test_what_is_neither_a_list_nor_none_denies_everything_and_says_what_was_found(text: str, kind: str) -> None:
@@ -220,3 +220,15 @@ def test_arbitrary_text_never_raises_and_grants_only_as_a_yaml_list(text: str) -
                 assert empty is ALLOW
             else:
                 assert any(isinstance(item, str) and item.startswith("/data") for item in value)
+
+
+@pytest.mark.parametrize("text", ["!!omap []", "!!pairs []", "!!set {}"])
+def test_an_empty_something_that_is_no_list_is_not_the_empty_list(text: str) -> None:
+    found = allowlist(text)
+    assert not found.allows_all
+    assert found.unusable is not None
+
+
+def test_an_item_with_a_colon_too_many_decides_for_its_path() -> None:
+    found = allowlist("- /data\n- /data/secret:\n")
+    assert [b.path for b in found.bad_items] == ["/data/secret"]

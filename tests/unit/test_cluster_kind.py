@@ -37,7 +37,7 @@ def test_the_configuration(tmp_path: Path) -> None:
     assert config == {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "name": "sandmount",
+        "name": "sandmount-tests",
         "nodes": [
             {
                 "role": "control-plane",
@@ -74,10 +74,10 @@ def test_up_creates_the_cluster_with_its_own_kubeconfig(tmp_path: Path) -> None:
     folder = tmp_path / "kind"
     assert runner.commands == [
         "kind get clusters",
-        f"kind create cluster --name sandmount --config {folder}/kind.yaml --kubeconfig {folder}/kubeconfig"
+        f"kind create cluster --name sandmount-tests --config {folder}/kind.yaml --kubeconfig {folder}/kubeconfig"
         " --wait 180s --image kindest/node:v1.36.1",
         "docker pull --quiet docker.io/library/busybox:stable",
-        "kind load docker-image docker.io/library/busybox:stable --name sandmount",
+        "kind load docker-image docker.io/library/busybox:stable --name sandmount-tests",
     ]
     assert yaml.safe_load((folder / "kind.yaml").read_text()) == kind_config(folder, [tmp_path])
     policy = yaml.safe_load((folder / "policy" / "audit-policy.yaml").read_text())
@@ -92,7 +92,7 @@ def test_up_goes_on_where_busybox_cannot_be_pulled(tmp_path: Path) -> None:
 
 def test_up_refuses_a_running_cluster_without_a_wanted_directory(tmp_path: Path) -> None:
     mounts = json.dumps([{"Source": "/srv", "Destination": "/srv"}, {"Source": str(tmp_path), "Destination": "/other"}])
-    runner = Runner({"kind get clusters": "sandmount\n", "docker inspect": mounts})
+    runner = Runner({"kind get clusters": "sandmount-tests\n", "docker inspect": mounts})
     with pytest.raises(ClusterError, match=f"does not mount {tmp_path}.*make cluster-down"):
         KindCluster(tmp_path, runner=runner).up([tmp_path])
     assert not any(command.startswith("kind create") for command in runner.commands)
@@ -117,13 +117,13 @@ def test_a_mounted_folder_covers_what_is_below_it(path: str, expected: bool) -> 
 def test_down_deletes_only_our_cluster(tmp_path: Path) -> None:
     runner = Runner({})
     KindCluster(tmp_path, runner=runner).down()
-    assert runner.commands == [f"kind delete cluster --name sandmount --kubeconfig {tmp_path}/kubeconfig"]
+    assert runner.commands == [f"kind delete cluster --name sandmount-tests --kubeconfig {tmp_path}/kubeconfig"]
 
 
 def test_load_image(tmp_path: Path) -> None:
     runner = Runner({})
     KindCluster(tmp_path, runner=runner).load_image(Path("/a.tar"))
-    assert runner.commands == ["kind load image-archive /a.tar --name sandmount"]
+    assert runner.commands == ["kind load image-archive /a.tar --name sandmount-tests"]
 
 
 def test_a_failing_command_is_shown_with_its_words(tmp_path: Path) -> None:

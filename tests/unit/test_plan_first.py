@@ -50,14 +50,18 @@ def test_a_sandbox_that_is_being_deleted_is_left_to_the_garbage_collector(found:
     assert plan(sandbox(metadata=DELETING, **INVALID), found, allowlist("none")) == Plan()
 
 
-def test_the_pod_of_a_sandbox_that_a_finalizer_holds_back_is_deleted() -> None:
+def test_the_pod_of_a_sandbox_that_a_finalizer_holds_back_is_deleted_and_the_status_says_so() -> None:
     held = sandbox(metadata={**DELETING, "finalizers": ["example.com/keep"]})
+    words = "the Sandbox is being deleted and a finalizer holds it back"
+    stopping = State(Stage.MOVING, "Stopping", "SandboxDeleted", words)
     made = plan(held, pod())
     assert isinstance(made.action, DeletePod)
     assert (made.action.uid, made.action.reason) == (POD_UID, "SandboxDeleted")
-    assert made.verdict is None
+    assert state(made) == stopping
     for untouched in (None, pod(deleting=True), pod(**FOREIGN)):
-        assert plan(held, untouched) == Plan()
+        waiting = plan(held, untouched)
+        assert waiting.action is None
+        assert state(waiting) == stopping
 
 
 def test_a_finalizer_and_an_orphaning_delete_together_do_not_keep_a_pod() -> None:

@@ -111,12 +111,12 @@ REFUSED: list[tuple[str, Any, str]] = [
         ("env", env(valueFrom={"secretKeyRef": {**REF, "key": k}}), "secretKeyRef.key")
         for k in ("", "a/b", "a\n", "k" * 254)
     ],
-    ("env", env(valueFrom={"configMapKeyRef": {**REF, "name": "A"}}), "configMapKeyRef.name"),
+    ("env", env(valueFrom={"configMapKeyRef": {**REF, "name": "A" * 254}}), "configMapKeyRef.name"),
     ("env", env(valueFrom={"configMapKeyRef": {**REF, "optional": "yes"}}), "configMapKeyRef.optional"),
     ("env", env(valueFrom={"fieldRef": {"fieldPath": ""}}), "fieldRef.fieldPath"),
     ("env", env(valueFrom={"fieldRef": {"fieldPath": "f" * 513}}), "fieldRef.fieldPath"),
     ("env", env(valueFrom={"resourceFieldRef": {"resource": ""}}), "resourceFieldRef.resource"),
-    ("env", env(valueFrom={"resourceFieldRef": {"resource": "x" * 254}}), "resourceFieldRef.resource"),
+    ("env", env(valueFrom={"resourceFieldRef": {"resource": "x" * 513}}), "resourceFieldRef.resource"),
     ("ports", [{"containerPort": p} for p in range(1, 34)], "ports"),
     *[("ports", [{"containerPort": p}], "ports[0].containerPort") for p in (0, -1, 65536, "80", 80.5, True)],
     ("ports", [{"containerPort": 80, "name": "a" * 16}], "ports[0].name"),
