@@ -5,6 +5,7 @@ Only the cluster's own cgroup is ever created, read or removed.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -72,13 +73,18 @@ def members(name: str) -> list[Process]:
     """All processes in the cgroup: the containers of Pods."""
     found = {}
     for folder in folders(name):
-        for procs in folder.rglob("cgroup.procs") if folder.is_dir() else ():
+        for below in deepest_first(folder):
             try:
-                pids = [int(pid) for pid in procs.read_text().split()]
+                pids = [int(pid) for pid in (below / "cgroup.procs").read_text().split()]
             except OSError:
                 continue  # the cgroup went away, or is a threaded one: its processes are listed elsewhere too
             found.update({pid: process for pid in pids if (process := look(pid)) is not None})
     return list(found.values())
+
+
+def deepest_first(folder: Path) -> list[Path]:
+    """A cgroup and those below it; none when it is not there. Some may go while this looks: os.walk does not mind."""
+    return [Path(path) for path, _, _ in os.walk(folder, topdown=False)]
 
 
 def remove(name: str) -> None:
@@ -93,10 +99,7 @@ def remove(name: str) -> None:
 
 def remove_tree(folder: Path) -> bool:
     """Remove a cgroup and those below. True when it is gone; the kernel needs a moment after the last process."""
-    if not folder.is_dir():
-        return True
-    below = sorted((path for path in folder.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts))
-    for path in [*below, folder]:
+    for path in deepest_first(folder):
         try:
             path.rmdir()
         except FileNotFoundError:
