@@ -94,7 +94,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
             first.reset()
         return
     first.prepare()
-    with spare_cluster(first) as spare:
+    with spare_cluster(first) as spare, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SANDMOUNT_CACHE", str(spare.layout.cache))  # for the commands that tests run: the same cluster
         yield spare
 
 
