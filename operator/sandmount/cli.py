@@ -9,7 +9,7 @@ import click
 from pydantic import ValidationError
 
 from sandmount import __version__, handlers
-from sandmount.cluster import NoClusterError
+from sandmount.login import NoClusterError
 from sandmount.settings import EmptyAllowlist, OnRevoke, SecretRefs, Settings
 
 _DEFAULTS = Settings()

@@ -7,17 +7,16 @@ is busy, starting or away) is a Transient, the one exception that callers retry.
 import asyncio
 import json
 import logging
-import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
-from kubernetes.aio import client, config, watch
+from kubernetes.aio import client, watch
 
-from sandmount import __version__
 from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
+from sandmount.login import Login, Session
 from sandmount.observe import Key
 
 log = logging.getLogger(__name__)
@@ -42,10 +41,6 @@ class Transient(Exception):  # noqa: N818 - it names a condition, not a mistake
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds that the server asked to wait; 0 when it did not say."""
-
-
-class NoClusterError(Exception):
-    """There is no cluster to connect to; the message is for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +79,8 @@ _PODS = "/api/v1/pods"
 class ApiServer:
     """The one client of the process; made once, closed at the end."""
 
-    def __init__(self, api_client: client.ApiClient, connections: int) -> None:
-        self._client = api_client
-        self._connections = connections
-        self._login = asyncio.Lock()
+    def __init__(self, login: Login) -> None:
+        self._login = login
 
     @classmethod
     async def connect(cls, connections: int) -> "ApiServer":
@@ -95,22 +88,11 @@ class ApiServer:
 
         Raises NoClusterError when neither can be used.
         """
-        return cls(await _api_client(connections), connections)
-
-    async def _log_in_again(self, refused: client.ApiClient) -> None:
-        """Reads the credentials anew, once for all requests that were refused with the old ones.
-
-        A kubeconfig's token or certificate may have been exchanged, or an exec plugin asked to give a new one.
-        """
-        async with self._login:
-            if self._client is refused:
-                log.info("the API server no longer accepts our credentials; reading them again")
-                self._client = await _api_client(self._connections)
-                await refused.close()
+        return cls(await Login.now(connections))
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._client.close()
+        await self._login.session.close()
 
     async def create_pod(self, body: Json) -> Json | Unanswered:
         """Creates a Pod; Exists when its name is taken."""
@@ -178,18 +160,19 @@ class ApiServer:
 
     async def _watch_config_maps(self, namespace: str, name: str, since: str) -> AsyncIterator[Json]:
         """Events of one watch, which ends without an error when the server or the time ends it."""
-        stream = watch.Watch().stream(
-            client.CoreV1Api(self._client).list_namespaced_config_map,
-            namespace,
-            field_selector=f"metadata.name={name}",
-            resource_version=since,
-            timeout_seconds=WATCH_SECONDS,
-            _request_timeout=float(WATCH_SECONDS + REQUEST_SECONDS),
-        )
         try:
-            async for event in stream:
-                if event["type"] != "BOOKMARK":
-                    yield event
+            async with self._login.session.used() as api_client:
+                stream = watch.Watch().stream(
+                    client.CoreV1Api(api_client).list_namespaced_config_map,
+                    namespace,
+                    field_selector=f"metadata.name={name}",
+                    resource_version=since,
+                    timeout_seconds=WATCH_SECONDS,
+                    _request_timeout=float(WATCH_SECONDS + REQUEST_SECONDS),
+                )
+                async for event in stream:
+                    if event["type"] != "BOOKMARK":
+                        yield event
         except client.ApiException as error:
             if error.status != 410:
                 raise Transient(f"the watch of the allowlist ended: {error.status} {error.reason}") from error
@@ -226,49 +209,29 @@ class ApiServer:
     ) -> Json | Unanswered:
         url = path + (f"?{urlencode(query)}" if query else "")
         headers = {"Content-Type": content_type, "Accept": accept}
-        used = self._client
-        response, data = await _send(used, method, url, headers, body)
+        session = self._login.session
+        response, data = await _send(session, method, url, headers, body)
         if response.status == 401:
-            await self._log_in_again(used)
-            response, data = await _send(self._client, method, url, headers, body)
+            await self._login.again(session)
+            response, data = await _send(self._login.session, method, url, headers, body)
         answer = _decoded(data)
         return answer if response.status < 400 else _unanswered(method, path, response, answer)
 
 
 async def _send(
-    api_client: client.ApiClient, method: str, url: str, headers: Mapping[str, str], body: Json | None
+    session: Session, method: str, url: str, headers: Mapping[str, str], body: Json | None
 ) -> tuple[Any, bytes]:
     """One request: the response, and its content."""
-    sent = {**headers, **api_client.default_headers}
-    await api_client.update_params_for_auth(sent, [], ["BearerToken"], url, method, body)
-    try:
-        response = await api_client.rest_client.request(
-            method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=_TIMEOUT
-        )
-        return response, await response.read()
-    except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
-        # RuntimeError: aiohttp's for a session that was closed when the credentials were read again.
-        raise Transient(f"{method} {url}: {error!r}") from error
-
-
-async def _api_client(connections: int) -> client.ApiClient:
-    settings = client.Configuration()
-    try:
-        config.load_incluster_config(client_configuration=settings)
-    except config.ConfigException:
-        await _load_kubeconfig(settings)
-    settings.connection_pool_maxsize = connections
-    api_client = client.ApiClient(settings)
-    api_client.user_agent = f"sandmount/{__version__}"
-    return api_client
-
-
-async def _load_kubeconfig(settings: client.Configuration) -> None:
-    path = os.environ.get("KUBECONFIG") or "~/.kube/config"
-    try:
-        await config.load_kube_config(client_configuration=settings, persist_config=False)
-    except Exception as error:  # whatever the loader trips over in a file that somebody wrote
-        raise NoClusterError(f"no cluster: this is no Pod, and KUBECONFIG ({path}) cannot be used: {error}") from error
+    async with session.used() as api_client:
+        sent = {**headers, **api_client.default_headers}
+        await api_client.update_params_for_auth(sent, [], ["BearerToken"], url, method, body)
+        try:
+            response = await api_client.rest_client.request(
+                method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=_TIMEOUT
+            )
+            return response, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Transient(f"{method} {url}: {error!r}") from error
 
 
 def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswered:

@@ -1,0 +1,98 @@
+"""API clients with the credentials of this Pod or of KUBECONFIG, which may be exchanged while the process runs."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kubernetes.aio import client, config
+
+from sandmount import __version__
+
+log = logging.getLogger(__name__)
+
+
+class NoClusterError(Exception):
+    """There is no cluster to connect to; the message is for a person."""
+
+
+class Session:
+    """An API client with the credentials of one reading.
+
+    Closed when it was given up and no request uses it any more: a client that is closed under a request ends it with
+    errors of many kinds.
+    """
+
+    def __init__(self, api_client: client.ApiClient) -> None:
+        self._client = api_client
+        self._users = 0
+        self._given_up = False
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[client.ApiClient]:
+        """The client, open inside."""
+        self._users += 1
+        try:
+            yield self._client
+        finally:
+            self._users -= 1
+            await self._close_when_unused()
+
+    async def give_up(self) -> None:
+        """No further request will use it."""
+        self._given_up = True
+        await self._close_when_unused()
+
+    async def close(self) -> None:
+        """Closes it, whoever uses it."""
+        await self._client.close()
+
+    async def _close_when_unused(self) -> None:
+        if self._given_up and not self._users:
+            await self._client.close()
+
+
+class Login:
+    """The session that is in use now."""
+
+    def __init__(self, session: Session, connections: int) -> None:
+        self.session = session
+        self._connections = connections
+        self._reading = asyncio.Lock()
+
+    @classmethod
+    async def now(cls, connections: int) -> "Login":
+        """Reads the credentials. Raises NoClusterError when there are none that can be used."""
+        return cls(Session(await _api_client(connections)), connections)
+
+    async def again(self, refused: Session) -> None:
+        """Reads the credentials anew, once for all requests that were refused with the old ones.
+
+        A kubeconfig's token or certificate may have been exchanged, or an exec plugin asked to give a new one.
+        """
+        async with self._reading:
+            if self.session is refused:
+                log.info("the API server no longer accepts our credentials; reading them again")
+                self.session = Session(await _api_client(self._connections))
+                await refused.give_up()
+
+
+async def _api_client(connections: int) -> client.ApiClient:
+    settings = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        await _load_kubeconfig(settings)
+    settings.connection_pool_maxsize = connections
+    api_client = client.ApiClient(settings)
+    api_client.user_agent = f"sandmount/{__version__}"
+    return api_client
+
+
+async def _load_kubeconfig(settings: client.Configuration) -> None:
+    path = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    try:
+        await config.load_kube_config(config_file=path, client_configuration=settings, persist_config=False)
+    except Exception as error:  # whatever the loader trips over in a file that somebody wrote
+        raise NoClusterError(f"no cluster: this is no Pod, and KUBECONFIG ({path}) cannot be used: {error}") from error

@@ -1,0 +1,92 @@
+"""Sessions: an exchange of credentials ends no request that is under way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from sandmount.cluster import ApiServer, Missing
+from sandmount.login import Login, Session
+
+REQUESTS = 24
+OLD, NEW = "old", "new"
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
+users: [{{name: u, user: {{token: {token}}}}}]
+contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
+current-context: x
+"""
+
+
+class Client:
+    """Notes when it is closed."""
+
+    closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def test_a_session_is_closed_when_it_was_given_up_and_its_last_request_ended() -> None:
+    client = Client()
+    session = Session(client)
+    async with session.used():
+        async with session.used():
+            await session.give_up()
+        assert client.closed == 0
+    assert client.closed == 1
+
+
+async def test_a_session_that_nobody_uses_is_closed_when_it_is_given_up() -> None:
+    client = Client()
+    await Session(client).give_up()
+    assert client.closed == 1
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[int, set[str]]]:
+    """A port where only requests with one of these tokens are served, each after a moment."""
+    accepted = {OLD}
+
+    async def answer(request: web.Request) -> web.Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        welcome = token in accepted
+        await asyncio.sleep(0.05)
+        return web.json_response({"message": "x"}, status=404 if welcome else 401)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield runner.addresses[0][1], accepted
+    await runner.cleanup()
+
+
+async def test_requests_that_are_under_way_survive_an_exchange_of_credentials(
+    server: tuple[int, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, accepted = server
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(KUBECONFIG.format(port=port, token=OLD))
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    api = ApiServer(await Login.now(connections=4))
+
+    async def ask(number: int) -> object:
+        await asyncio.sleep(number * 0.01)
+        return await api.get_pod(("ns", f"p{number}"))
+
+    asked = [asyncio.create_task(ask(number)) for number in range(REQUESTS)]
+    await asyncio.sleep(0.1)
+    kubeconfig.write_text(KUBECONFIG.format(port=port, token=NEW))
+    accepted.clear()
+    accepted.add(NEW)
+    answers = await asyncio.gather(*asked)
+    await api.close()
+    assert answers == [Missing()] * REQUESTS
