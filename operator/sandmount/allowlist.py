@@ -1,23 +1,19 @@
-"""The allowlist: ConfigMap data to an Allowlist, and an Allowlist's decision on one volume: a Grant or a Denial.
+"""The allowlist, and its decision on one volume: a Grant or a Denial.
 
-Pure: no client, no file system, no clock. Whatever cannot be understood grants nothing, and a bad item still decides
-for the path it names, so that a typo never lets a wider entry grant instead.
+Pure: no client, no file system, no clock. How a list is read is in listfile.py. A bad item still decides for the path
+it names, so that a typo never lets a wider entry grant instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import yaml
 
 from sandmount import paths
 from sandmount.api import Volume
-from sandmount.settings import EmptyAllowlist
-
-KEY = "allowed_host_paths"
-"""The ConfigMap's key."""
 
 _SHOWN = 10  # roots that a denial lists before it says how many more there are
+
+Labels = tuple[tuple[str, str], ...]
+"""Labels as pairs of key and value, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +21,28 @@ class Entry:
     """An item of the list: the directories at and below ``root`` may be mounted."""
 
     root: str
+    position: int
+    """Its place in the list, the first being 1."""
+    read_only: bool = False
+    """Whether only volumes that are read-only may use it."""
+    namespaces: tuple[str, ...] = ()
+    """Exact names, or the beginning of names followed by ``*``; empty for all namespaces."""
+    nodes: Labels = ()
+    """Labels of the nodes that hold the root."""
+    acknowledge_risk: bool = False
+    """Whether an admin meant it although the node depends on the directory."""
+
+    def serves(self, namespace: str) -> bool:
+        """Whether Sandboxes of this namespace may use it."""
+        return not self.namespaces or any(matches(p, namespace) for p in self.namespaces)
+
+    def same_but_for_place(self, other: "Entry") -> bool:
+        """Whether both say the same, wherever they stand."""
+        return (
+            (self.root, self.read_only, self.nodes) == (other.root, other.read_only, other.nodes)
+            and set(self.namespaces) == set(other.namespaces)
+            and self.acknowledge_risk == other.acknowledge_risk
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,8 @@ class Grant:
     root: str
     sub_path: str
     read_only: bool
+    nodes: Labels = ()
+    """Labels that a node must have to hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +88,18 @@ class Allowlist:
     entries: tuple[Entry, ...] = ()
     bad_items: tuple[BadItem, ...] = ()
     repeated: tuple[str, ...] = ()
-    """Paths that stand more than once; without effect, and reported."""
+    """Paths that stand more than once and say the same; without effect, and reported."""
     allows_all: bool = False
     unusable: tuple[str, str] | None = None
     """Reason and sentence, when the list as a whole could not be read; it then denies everything."""
-    _roots: frozenset[str] = field(init=False, repr=False)
-    _bad_paths: frozenset[str] = field(init=False, repr=False)
+    _at: Mapping[str, tuple[Entry, ...]] = field(init=False, repr=False, compare=False)
+    _bad_paths: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_roots", frozenset(e.root for e in self.entries))
+        at: dict[str, tuple[Entry, ...]] = {}
+        for entry in self.entries:
+            at[entry.root] = (*at.get(entry.root, ()), entry)
+        object.__setattr__(self, "_at", at)
         object.__setattr__(self, "_bad_paths", frozenset(b.path for b in self.bad_items if b.path is not None))
 
     @property
@@ -85,7 +108,10 @@ class Allowlist:
         return self.unusable is None and not self.bad_items
 
     def decide(self, namespace: str, volume: Volume) -> Grant | Denial | None:
-        """A grant or a denial for a host volume; None for other volumes, which the allowlist does not concern."""
+        """A grant or a denial for a host volume; None for other volumes, which the allowlist does not concern.
+
+        ``host.path``, and ``host.path`` with ``subPath``, must both be granted; the root is the former's.
+        """
         if volume.host is None:
             return None
         path, sub_path = volume.host.path, volume.sub_path or ""
@@ -96,145 +122,81 @@ class Allowlist:
             )
         if self.allows_all:
             return Grant(volume.name, path, sub_path, volume.read_only)
-        root = self._granting_root(path)
-        if root is None or self._granting_root(paths.join(path, sub_path)) is None:
-            return self._denial(volume, paths.join(path, sub_path) if root else path)
-        return Grant(volume.name, root, paths.join(paths.below(path, root), sub_path), volume.read_only)
+        whole = paths.join(path, sub_path)
+        outer, inner = self._deciding(namespace, path), self._deciding(namespace, whole)
+        if outer is None or inner is None:
+            return self._not_listed(namespace, volume, whole if outer else path)
+        if not volume.read_only and (outer.read_only or inner.read_only):
+            return self._not_writable(namespace, volume, path if outer.read_only else whole)
+        nodes = tuple(sorted({*outer.nodes, *inner.nodes}))
+        rest = paths.join(paths.below(path, outer.root), sub_path)
+        return Grant(volume.name, outer.root, rest, volume.read_only, nodes)
 
-    def _granting_root(self, path: str) -> str | None:
-        """The longest root that holds ``path``; None when there is none or when a bad item stands there."""
+    def read_by_others(self, namespace: str, grant: Grant) -> Entry | None:
+        """An entry through which another namespace is meant to read what this grant may write; None without one.
+
+        A writable entry for all namespaces is no such promise: nobody is named, and nobody is kept from writing.
+        """
+        place = paths.join(grant.root, grant.sub_path)
+        for entry in self.entries:
+            others = any(p != namespace for p in entry.namespaces) or (entry.read_only and not entry.namespaces)
+            if others and (paths.is_within(entry.root, place) or paths.is_within(place, entry.root)):
+                return entry
+        return None
+
+    def _deciding(self, namespace: str, path: str) -> Entry | None:
+        """The entry that grants ``path``. None where no root holds it, where a bad item stands at the longest one, and
+        where the longest one is for other namespaces."""
         for root in paths.upwards(path):
             if root in self._bad_paths:
                 return None
-            if root in self._roots:
-                return root
+            if root in self._at:
+                return next((e for e in self._at[root] if e.serves(namespace)), None)
         return None
 
-    def _denial(self, volume: Volume, path: str) -> Denial:
-        where = "host.path" if volume.host and path == volume.host.path else "host.path with subPath"
-        allowed = [f'"{e.root}"' for e in self.entries]
-        shown = ", ".join(allowed[:_SHOWN]) + (f" and {len(allowed) - _SHOWN} more" if len(allowed) > _SHOWN else "")
+    def _not_listed(self, namespace: str, volume: Volume, path: str) -> Denial:
+        why = self._why_not(namespace, path)
+        words = f'volume "{volume.name}": {_field(volume, path)} "{path}" {why}; {self._allowed_in(namespace)}'
+        return Denial(volume.name, path, "HostPathNotAllowed", words)
+
+    def _not_writable(self, namespace: str, volume: Volume, path: str) -> Denial:
+        words = (
+            f'volume "{volume.name}": {_field(volume, path)} "{path}" is read-only here: set readOnly: true on the '
+            f"volume; {self._allowed_in(namespace)}"
+        )
+        return Denial(volume.name, path, "HostPathReadOnly", words)
+
+    def _why_not(self, namespace: str, path: str) -> str:
         holding = [b for b in self.bad_items if b.path and paths.is_within(path, b.path)]
-        bad = max(holding, key=lambda b: len(b.path or ""), default=None)
-        why = f"lies in the allowlist's item {bad.position}, which is not valid" if bad else "is not on the allowlist"
-        return Denial(
-            volume.name,
-            path,
-            "HostPathNotAllowed",
-            f'volume "{volume.name}": {where} "{path}" {why}; '
-            + (f"allowed here: at or below {shown}" if shown else "no host path is allowed here"),
-        )
+        if bad := max(holding, key=lambda b: len(b.path or ""), default=None):
+            return f"lies in the allowlist's item {bad.position}, which is not valid"
+        around = [e.root for e in self.entries if e.serves(namespace) and paths.is_within(path, e.root)]
+        if around:
+            return f'is excepted from "{max(around, key=len)}" in namespace "{namespace}"'
+        return "is not on the allowlist"
+
+    def _allowed_in(self, namespace: str) -> str:
+        """What a namespace may mount; entries of other namespaces are nobody else's business."""
+        allowed = [f'"{e.root}"' + (" (read-only)" if e.read_only else "") for e in self.entries if e.serves(namespace)]
+        if not allowed:
+            return "no host path is allowed here"
+        more = f" and {len(allowed) - _SHOWN} more" if len(allowed) > _SHOWN else ""
+        return f"allowed here: at or below {', '.join(allowed[:_SHOWN])}{more}"
 
 
-def load(config_map: Mapping[str, Any] | None, empty: EmptyAllowlist) -> Allowlist:
-    """The allowlist in a ConfigMap, as the API server sent it; None when there is no such ConfigMap."""
-    if config_map is None:
-        return Allowlist("absent", unusable=("AllowlistMissing", "the cluster has no allowlist ConfigMap"))
-    metadata = config_map["metadata"]
-    version = f"{metadata['uid']}/{metadata['resourceVersion']}"
-    text = (config_map.get("data") or {}).get(KEY)
-    if text is None:
-        return Allowlist(version, unusable=("AllowlistKeyMissing", f"the allowlist ConfigMap has no key {KEY}"))
-    return parse(text, version, empty)
+def matches(pattern: str, namespace: str) -> bool:
+    """Whether a namespace is the one that is named, or begins as a pattern with ``*`` at its end says."""
+    return namespace.startswith(pattern[:-1]) if pattern.endswith("*") else namespace == pattern
 
 
-def parse(text: str, version: str, empty: EmptyAllowlist) -> Allowlist:
-    """The allowlist in a YAML text."""
-    try:
-        value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with less
-    except (
-        yaml.YAMLError,
-        ValueError,
-        LookupError,
-        ArithmeticError,
-        RecursionError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        return Allowlist(version, unusable=("AllowlistUnreadable", f"the allowlist is not valid YAML{_place(error)}"))
-    if value == "none":
-        return Allowlist(version)
-    if not isinstance(value, list):
-        found = "nothing" if value is None else f"a {_kind(value)}"
-        return Allowlist(
-            version,
-            unusable=(
-                "AllowlistNotAList",
-                f"the allowlist must be a YAML list of paths, [] or none; found {found}",
-            ),
-        )
-    if not value:
-        return Allowlist(version, allows_all=empty is EmptyAllowlist.ALLOW)
-    return _from_items(value, version)
+def overlap(one: Entry, other: Entry) -> str | None:
+    """The narrowest pattern or name whose namespaces both entries serve; None when they share none."""
+    for a in one.namespaces or ("*",):
+        for b in other.namespaces or ("*",):
+            if matches(a, b.removesuffix("*")) or matches(b, a.removesuffix("*")):
+                return max(a, b, key=lambda p: (len(p.removesuffix("*")), not p.endswith("*")))
+    return None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases and tags: a list of paths needs neither.
-
-    A few aliases can grow without bound, and a tag can make what looks like the empty list of something else.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed here")
-        if getattr(self.peek_event(), "tag", None):  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError("tags are not allowed here")
-        return super().compose_node(parent, index)
-
-
-def _from_items(items: Sequence[object], version: str) -> Allowlist:
-    """Sorts items into entries and bad items. A nested root is bad; the one that holds it stands."""
-    roots: dict[str, int] = {}
-    bad: list[BadItem] = []
-    repeated: list[str] = []
-    for position, item in enumerate(items, start=1):
-        found = _read_item(position, item)
-        if isinstance(found, BadItem):
-            bad.append(found)
-        elif found in roots:
-            repeated.append(found)
-        else:
-            roots[found] = position
-    for root, position in roots.items():
-        outer = next((r for r in paths.upwards(root) if r != root and r in roots), None)
-        if outer is not None:
-            problem = (
-                f"{paths.quoted(root)} lies inside item {roots[outer]}, {paths.quoted(outer)}: "
-                "who may write there could replace it by a link; remove one of the two"
-            )
-            bad.append(BadItem(position, problem, root))
-    nested = {b.path for b in bad}
-    bad.sort(key=lambda b: b.position)
-    return Allowlist(
-        version,
-        entries=tuple(Entry(r) for r in roots if r not in nested),
-        bad_items=tuple(bad),
-        repeated=tuple(dict.fromkeys(repeated)),
-    )
-
-
-def _read_item(position: int, item: object) -> str | BadItem:
-    """The root that an item names, or why it is bad."""
-    if not isinstance(item, str):
-        named = item.get("path", next(iter(item), None)) if isinstance(item, dict) else None  # or "/data:", by mistake
-        words = f"is a {_kind(item)}; write a plain path such as /data/shared"
-        return BadItem(position, words, paths.meant(named) if isinstance(named, str) else None)
-    root = paths.without_trailing_slash(item)
-    if problem := paths.problem_with_absolute(root):
-        return BadItem(position, problem, paths.meant(item))
-    if root == "/":
-        return BadItem(position, "/ is the whole host; name the directories that are needed", root)
-    if critical := paths.host_critical(root):
-        return BadItem(position, f"{paths.quoted(root)} gives access to {critical}, which the node depends on", root)
-    return root
-
-
-def _kind(value: object) -> str:
-    """The YAML name of a value's type. Never the value itself: an alias can make a small text print as gigabytes."""
-    names = {dict: "mapping", list: "list", str: "text", bool: "boolean", int: "number", float: "number"}
-    return "null" if value is None else names.get(type(value), "value of another type")
-
-
-def _place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+def _field(volume: Volume, path: str) -> str:
+    return "host.path" if volume.host and path == volume.host.path else "host.path with subPath"

@@ -38,6 +38,10 @@ class Cache(Generic[T]):
     def __len__(self) -> int:
         return len(self._objects)
 
+    def values(self) -> list[T]:
+        """All that is known."""
+        return list(self._objects.values())
+
     def get(self, key: Key) -> T | None:
         """The newest known object, or None."""
         return self._objects.get(key)

@@ -13,7 +13,7 @@ from typing import Any
 
 import kopf
 
-from sandmount import allowlist
+from sandmount import listfile
 from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
 from sandmount.cluster import ApiServer, Missing, Transient
 from sandmount.reconcile import Reconciler
@@ -92,7 +92,7 @@ async def _wait_for_crd(api: ApiServer) -> None:
 
 async def _follow_allowlist(api: ApiServer, reconciler: Reconciler, settings: Settings) -> None:
     async for config_map in api.watch_config_map(settings.namespace, settings.allowlist_name):
-        await reconciler.saw_allowlist(allowlist.load(config_map, settings.empty_allowlist), config_map)
+        await reconciler.saw_allowlist(listfile.load(config_map, settings.empty_allowlist), config_map)
 
 
 async def _work(reconciler: Reconciler, settings: Settings) -> None:

@@ -101,12 +101,16 @@ class Pod:
         return self.namespace, self.name
 
 
+def parse_named_spec(name: str, raw: object) -> SandboxSpec | InvalidSpec:
+    """The spec of a Sandbox of that name, or what is wrong with either."""
+    if len(name) > MAX_NAME:
+        return InvalidSpec((f"metadata.name: has {len(name)} characters; at most {MAX_NAME}",))
+    return parse_spec(raw)
+
+
 def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
     """A Sandbox from the API server's JSON."""
     metadata = raw["metadata"]
-    spec = parse_spec(raw.get("spec"))
-    if len(metadata["name"]) > MAX_NAME:
-        spec = InvalidSpec((f"metadata.name: has {len(metadata['name'])} characters; at most {MAX_NAME}",))
     return Sandbox(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -115,7 +119,7 @@ def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
         generation=metadata.get("generation", 1),
         deleting="deletionTimestamp" in metadata,
         held=bool(set(metadata.get("finalizers") or ()) - _COLLECTORS),
-        spec=spec,
+        spec=parse_named_spec(metadata["name"], raw.get("spec")),
         status=raw.get("status") or {},
     )
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from sandmount import paths
 from sandmount.allowlist import Allowlist, Denial, Grant
-from sandmount.api import InvalidSpec, SandboxSpec, Volume
+from sandmount.api import InvalidSpec, SandboxSpec
+from sandmount.judgement import against_settings, decisions
 from sandmount.observe import Pod, Sandbox
 from sandmount.pod import LONGEST_GRACE, SHORTEST_GRACE, build_pod, built_from, labels, same_spec
-from sandmount.settings import OnRevoke, SecretRefs, Settings
+from sandmount.settings import OnRevoke, Settings
 from sandmount.status import Stage, State, Verdict, finished_condition
 
 NAME_TAKEN_AGAIN = 30.0
@@ -32,9 +33,10 @@ REFUSED_AGAIN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class CreatePod:
-    """Create this Pod."""
+    """Create this Pod, which mounts what was granted."""
 
     body: dict[str, Any]
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,20 @@ def _judge(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings: Se
     firm = settings.on_revoke is OnRevoke.TERMINATE
     if isinstance(sandbox.spec, InvalidSpec):
         return _invalid(sandbox, sandbox.spec, allowlist, pod, firm=firm and allowlist.firm)
-    if refusal := _against_settings(sandbox.spec, settings):
-        return _not_allowed(sandbox.spec, pod, Verdict(refusal), firm=firm)
-    grants, denials = _decisions(sandbox.namespace, sandbox.spec.volumes, allowlist)
+    if refusal := against_settings(sandbox.spec, settings):
+        return _not_allowed(sandbox.spec, pod, Verdict(_stuck(refusal.reason, refusal.message)), firm=firm)
+    grants, denials = decisions(sandbox.namespace, sandbox.spec.volumes, allowlist)
     if denials:
         return _not_allowed(sandbox.spec, pod, _denied(denials), firm=firm and allowlist.firm)
     return _allowed(sandbox, sandbox.spec, grants, pod)
+
+
+def decided_anew(sandbox: Sandbox, before: Allowlist, now: Allowlist) -> bool:
+    """Whether another list may change the plan for a Sandbox. Not when all is granted as it was."""
+    if isinstance(sandbox.spec, InvalidSpec):
+        return True  # its Pod is judged by what that mounts
+    grants, denials = decisions(sandbox.namespace, sandbox.spec.volumes, now)
+    return bool(denials) or (grants, denials) != decisions(sandbox.namespace, sandbox.spec.volumes, before)
 
 
 def plan_without_sandbox(pod: Pod, waited: float) -> Plan:
@@ -172,35 +182,14 @@ def _invalid(sandbox: Sandbox, spec: InvalidSpec, allowlist: Allowlist, pod: Pod
     verdict = Verdict(_stuck("InvalidSpec", "; ".join(spec.problems)))
     if pod is None:
         return Plan(None, verdict)
-    _, denials = _decisions(sandbox.namespace, pod.host_mounts, allowlist)
+    _, denials = decisions(sandbox.namespace, pod.host_mounts, allowlist)
     if denials and (firm or not pod.started):
         return _revoked(pod, _denied(denials))
     return Plan(None, verdict)
 
 
-def _decisions(
-    namespace: str, volumes: Iterable[Volume], allowlist: Allowlist
-) -> tuple[tuple[Grant, ...], tuple[Denial, ...]]:
-    found = [allowlist.decide(namespace, v) for v in volumes]
-    return tuple(d for d in found if isinstance(d, Grant)), tuple(d for d in found if isinstance(d, Denial))
-
-
 def _denied(denials: tuple[Denial, ...]) -> Verdict:
     return Verdict(_stuck(denials[0].reason, "; ".join(d.message for d in denials)), denials=denials)
-
-
-def _against_settings(spec: SandboxSpec, settings: Settings) -> State | None:
-    """Whether the operator's settings forbid something in the spec."""
-    secrets = [e.name for e in spec.env if e.value_from and e.value_from.secret_key_ref]
-    if secrets and settings.secret_refs is SecretRefs.DENY:
-        words = f'env "{secrets[0]}": secretKeyRef is not allowed here; an admin can allow it with --secret-refs=allow'
-        return _stuck("SecretRefNotAllowed", words)
-    name = spec.runtime_class_name
-    if name and not settings.runtime_classes & {name, "*"}:
-        allowed = ", ".join(sorted(settings.runtime_classes)) or "none"
-        words = f'runtimeClassName "{name}" is not allowed; allowed here: {allowed} (option --runtime-classes)'
-        return _stuck("RuntimeClassNotAllowed", words)
-    return None
 
 
 def _not_allowed(spec: SandboxSpec, pod: Pod | None, verdict: Verdict, *, firm: bool) -> Plan:
@@ -234,7 +223,7 @@ def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod
 
     if pod is None:
         body = build_pod(sandbox.namespace, sandbox.name, sandbox.uid, spec, grants)
-        return Plan(CreatePod(body), say(_moving("PodCreated", "the Pod has been created")))
+        return Plan(CreatePod(body, grants), say(_moving("PodCreated", "the Pod has been created")))
     if pod.deleting:
         return Plan(None, say(_moving("PodTerminating", "waiting for the previous Pod to end")))
     if pod.built_from != built_from(spec, grants) or not _has(pod, grants):

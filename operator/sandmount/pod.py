@@ -7,7 +7,7 @@ account token, raw hostPath or label of the user's ever comes into the Pod. Ever
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sandmount.allowlist import Grant
@@ -51,7 +51,7 @@ def built_from(spec: SandboxSpec, grants: Sequence[Grant]) -> str:
 
     The spec counts as far as it differs from the defaults, so a newer operator with more fields computes the same.
     """
-    found = [[g.volume, g.root, g.sub_path, g.read_only] for g in grants]
+    found = [[g.volume, g.root, g.sub_path, g.read_only, *([g.nodes] if g.nodes else [])] for g in grants]
     return f"{_digest(spec.to_wire())}.{_digest(found)}"
 
 
@@ -106,7 +106,8 @@ def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant]) -> dict[str, Any]:
         "volumes": [_volume(v, grants) for v in spec.volumes],
     }
     if any(v.host for v in spec.volumes):
-        pod["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _linux_nodes()}}
+        nodes = _nodes_with(grants.values())
+        pod["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": nodes}}
     return pod | {
         k: wire[k] for k in ("imagePullSecrets", "runtimeClassName", "nodeSelector", "tolerations") if k in wire
     }
@@ -159,11 +160,12 @@ def _mount(volume: Volume, grants: dict[str, Grant]) -> dict[str, Any]:
     return mount
 
 
-def _linux_nodes() -> dict[str, Any]:
-    """Host paths and their links are understood here as Linux understands them."""
+def _nodes_with(grants: Iterable[Grant]) -> dict[str, Any]:
+    """Nodes that hold all roots; Linux ones, because host paths and their links are understood here as it does."""
+    wanted = [("kubernetes.io/os", "linux"), *sorted({label for g in grants for label in g.nodes})]
     return {
         "nodeSelectorTerms": [
-            {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
+            {"matchExpressions": [{"key": key, "operator": "In", "values": [value]} for key, value in wanted]}
         ]
     }
 

@@ -7,7 +7,8 @@ operator would miss.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sandmount.allowlist import Allowlist
@@ -31,16 +32,19 @@ from sandmount.plan import (
     DeletePod,
     Plan,
     RelabelPod,
+    decided_anew,
     make_plan,
     not_yet,
     plan_without_sandbox,
     pod_refused,
 )
 from sandmount.queue import KeyedQueue
+from sandmount.records import denial_records, grant_records
 from sandmount.settings import Settings
-from sandmount.status import Happening, Stage, compute_status, happenings, merge_patch
+from sandmount.status import Happening, Stage, compute_status, happenings, is_denied_anew, merge_patch
 
 log = logging.getLogger(__name__)
+decisions_log = logging.getLogger("sandmount.decisions")
 
 Answer = Json | Unanswered
 
@@ -65,19 +69,21 @@ class Reconciler:
         self._allowlist: Allowlist | None = None
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self.known = Known(api, self._queue)
+        self._made_under: dict[Key, str] = {}  # version of the list by which a Pod is being made
         self._unwatched: set[Key] = set()  # names at which a Pod stands that the watch does not show
         self._moving_since: dict[Key, float] = {}
         self._alone_since: dict[Key, float] = {}
         self._allowlist_loaded = asyncio.Event()
 
     async def saw_allowlist(self, allowlist: Allowlist, config_map: Json | None) -> None:
-        """A list was loaded; every Sandbox is decided on again when it is another one."""
+        """A list was loaded; every Sandbox that it may decide on in another way is looked at again."""
         known, self._allowlist = self._allowlist, allowlist
         self._allowlist_loaded.set()
         if known is not None and known.version == allowlist.version:
             return
-        for key in self.known.sandboxes:
-            self._queue.add(key)
+        for sandbox in self.known.sandboxes.values():
+            if known is None or decided_anew(sandbox, known, allowlist):
+                self._queue.add(sandbox.key)
         roots, bad = len(allowlist.entries), len(allowlist.bad_items)
         log.info("allowlist loaded, roots: %d, bad items: %d, version: %s", roots, bad, allowlist.version)
         for event in allowlist_events(allowlist, config_map, self._settings, self._now()):
@@ -109,27 +115,38 @@ class Reconciler:
         sandbox = self.known.sandboxes.get(key)
         if sandbox is None:
             self._moving_since.pop(key, None)
+            self._made_under.pop(key, None)
             self._unwatched.discard(key)
             await self._look_at_leftover(key, self.known.pods.get(key))
             return
         self._alone_since.pop(key, None)
         pod = await self._pod_at(key, sandbox)
-        if self._allowlist is None:
+        allowlist = self._allowlist
+        if allowlist is None:
             raise Transient("no allowlist has been loaded yet")
-        plan = make_plan(sandbox, self._allowlist, pod, self._settings)
+        plan = make_plan(sandbox, allowlist, self._as_new(key, pod, allowlist), self._settings)
         if isinstance(plan.action, CreatePod) and "podName" in sandbox.status and await self._is_ghost(sandbox):
             return
-        try:
-            outcome = await self._apply(sandbox, plan, plan.action) if plan.action else plan
-        except Transient as error:
-            await self._report(sandbox, not_yet(plan, str(error)))
-            raise
+        outcome = await self._act(sandbox, plan, allowlist)
+        if pod is not None:
+            self._made_under.pop(key, None)
         if outcome is None:
             self._queue.add(key)
-            return
-        await self._report(sandbox, outcome)
-        if outcome.look_again is not None:
-            self._queue.add_in(key, outcome.look_again)
+        elif isinstance(plan.action, CreatePod) and self._allowlist is not allowlist:
+            await self.look_at(key)  # at once, before the new Pod does anything
+        else:
+            await self._report(sandbox, outcome, allowlist)
+            if outcome.look_again is not None:
+                self._queue.add_in(key, outcome.look_again)
+
+    def _as_new(self, key: Key, pod: Pod | None, allowlist: Allowlist) -> Pod | None:
+        """The Pod; as one that has never run when another list was loaded while it was being created.
+
+        It was decided on by a list that is no longer in force, so no leniency with what runs applies to it.
+        """
+        if pod is None or self._made_under.get(key, allowlist.version) == allowlist.version:
+            return pod
+        return replace(pod, started=False)
 
     async def _pod_at(self, key: Key, sandbox: Sandbox) -> Pod | None:
         """The Pod of that name: from the watch, or read where the watch cannot tell.
@@ -189,6 +206,21 @@ class Reconciler:
             await self._carry_out(key, plan.action)
         else:
             raise Transient(f"the Sandbox cannot be read: {words(answer)}", retry_after=30)
+
+    async def _act(self, sandbox: Sandbox, plan: Plan, allowlist: Allowlist) -> Plan | None:
+        """Carries out the plan's action, if it has one: the plan to report, None to look again."""
+        if plan.action is None:
+            return plan
+        if isinstance(plan.action, CreatePod):
+            self._made_under[sandbox.key] = allowlist.version
+        try:
+            outcome = await self._apply(sandbox, plan, plan.action)
+        except Transient as error:
+            await self._report(sandbox, not_yet(plan, str(error)), allowlist)
+            raise
+        if isinstance(plan.action, CreatePod) and outcome is plan:
+            self._record(grant_records(sandbox, plan.action.grants, allowlist))
+        return outcome
 
     async def _apply(self, sandbox: Sandbox, plan: Plan, action: Action) -> Plan | None:
         """Carries out the action: the plan to report, or None when things are not as they were thought to be."""
@@ -253,7 +285,7 @@ class Reconciler:
             self.known.pods.drop(known)
         self._unwatched.add(key)
 
-    async def _report(self, sandbox: Sandbox, plan: Plan) -> None:
+    async def _report(self, sandbox: Sandbox, plan: Plan, allowlist: Allowlist) -> None:
         """Writes the status when it changed, and the Events of the change."""
         key, verdict = sandbox.key, plan.verdict
         if verdict is None:
@@ -273,6 +305,8 @@ class Reconciler:
         self._moving_since.pop(key, None)
         if isinstance(answer, dict):
             self.known.sandboxes.update(parse_sandbox(answer))
+            if verdict.denials and is_denied_anew(sandbox.status, status):
+                self._record(denial_records(sandbox, verdict.denials, allowlist))
             for happening in happenings(sandbox.status, status):
                 await self._tell(sandbox, happening)
         elif isinstance(answer, Conflict):
@@ -284,6 +318,10 @@ class Reconciler:
         """Seconds that an in-between status still waits."""
         now = asyncio.get_running_loop().time()
         return self._moving_since.setdefault(key, now) + QUIET_SECONDS - now
+
+    def _record(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            decisions_log.info(line)
 
     async def _tell(self, sandbox: Sandbox, happening: Happening) -> None:
         await self._write_event(sandbox.namespace, event_about_sandbox(sandbox, happening, self._now()))

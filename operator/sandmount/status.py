@@ -112,6 +112,14 @@ def happenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Happening
     return found
 
 
+def is_denied_anew(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the new status has denials that the old one had not, or others."""
+    before, after = _by_type(old).get("VolumesAllowed"), _by_type(new).get("VolumesAllowed")
+    if after is None or after["status"] == "True":
+        return False
+    return before is None or (before["status"], before["message"]) != ("False", after["message"])
+
+
 def _conditions(
     sandbox: Sandbox, state: State, denials: Sequence[Denial] | None, now: datetime
 ) -> list[dict[str, Any]]:

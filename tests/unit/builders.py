@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sandmount.allowlist import Allowlist, Grant, parse
+from sandmount.allowlist import Allowlist, Grant
 from sandmount.api import HostDirectory, SandboxSpec, Volume, parse_spec
+from sandmount.listfile import parse
 from sandmount.observe import Pod, Sandbox, parse_sandbox
 from sandmount.pod import built_from
 from sandmount.settings import EmptyAllowlist, Settings

@@ -52,7 +52,7 @@ def test_read_only_is_handed_on() -> None:
 
 
 def test_path_and_path_with_sub_path_are_both_decided() -> None:
-    found = allowlist("- /data\n- {path: /data/secret}")
+    found = allowlist("- /data\n- {path: /data/secret, readOnly: maybe}")
     assert isinstance(decide(found, "/data"), Grant)
     assert isinstance(decide(found, "/data", subPath="x"), Grant)
     denial = decide(found, "/data", subPath="secret/y")
@@ -62,7 +62,7 @@ def test_path_and_path_with_sub_path_are_both_decided() -> None:
 
 
 def test_the_most_specific_item_decides() -> None:
-    found = allowlist("- /srv\n- /data/a\n- /data/b\n- {path: /data}")
+    found = allowlist("- /srv\n- /data/a\n- /data/b\n- {path: /data, owner: me}")
     assert isinstance(decide(found, "/data/a/x"), Grant)
     assert isinstance(decide(found, "/data/c"), Denial)
     assert isinstance(decide(found, "/data"), Denial)

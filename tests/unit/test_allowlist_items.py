@@ -41,8 +41,35 @@ BAD = [
     ("- 5.5", "is a number"),
     ("- true", "is a boolean"),
     ("- [/data]", "is a list"),
-    ("- {}", "is a mapping"),
-    ("- {/data: x}", "is a mapping"),
+    ("- {}", "path: is required"),
+    ("- {/data: x}", "/data: is not an attribute; write path, readOnly"),
+    ("- {path: }", "path: must be text"),
+    ("- {path: 5}", "path: must be text; put it in quotes"),
+    ("- {path: [/data]}", "path: must be text"),
+    ("- {path: data}", "is not absolute"),
+    ("- {path: /data/../etc}", "contains .."),
+    ("- {path: /, acknowledgeRisk: true}", "the whole host"),
+    ("- {path: /data, owner: me}", "owner: is not an attribute"),
+    ("- {path: /data, readonly: true}", "readonly: is not an attribute"),
+    ("- {path: /data, read_only: true}", "read_only: is not an attribute"),
+    ("- {path: /data, 5: x}", "is not an attribute"),
+    ("- {path: /data, readOnly: 'true'}", "readOnly: must be true or false"),
+    ("- {path: /data, readOnly: 1}", "readOnly: must be true or false"),
+    ("- {path: /data, readOnly: }", "readOnly: must be true or false"),
+    ("- {path: /data, namespaces: a}", "namespaces: must be a list"),
+    ("- {path: /data, namespaces: []}", "namespaces: must not be empty; leave it out for all"),
+    ("- {path: /data, namespaces: [A]}", "namespaces.0: is not a namespace"),
+    ("- {path: /data, namespaces: [a, '*-ci']}", "namespaces.1: is not a namespace"),
+    ("- {path: /data, namespaces: ['a*b']}", "namespaces.0: is not a namespace"),
+    ("- {path: /data, namespaces: ['']}", "namespaces.0: is not a namespace"),
+    ("- {path: /data, namespaces: ['a\\n']}", "namespaces.0: is not a namespace"),
+    ("- {path: /data, namespaces: [5]}", "namespaces.0: must be text; put it in quotes"),
+    ("- {path: /data, nodes: [a]}", "nodes: must be a mapping"),
+    ("- {path: /data, nodes: {a: true}}", "nodes.a: must be text; put it in quotes"),
+    ("- {path: /data, nodes: {'a b': x}}", "nodes.a b: is not a label"),
+    ("- {path: /data, nodes: {a: 'x y'}}", "nodes.a: is not a label"),
+    ("- {path: /data, acknowledgeRisk: yes please}", "acknowledgeRisk: must be true or false"),
+    ("- {path: /etc, acknowledgeRisk: false}", "gives access to /etc"),
     ("- 2020-01-01", "value of another type"),
     ("- 2020-01-02", "value of another type"),
     ("- /etc", "gives access to /etc"),
@@ -85,6 +112,8 @@ def test_a_directory_that_the_node_depends_on_is_a_bad_item_with_all_at_inside_a
         "//data/secret",
         "{path: /data/secret, readOnly: maybe}",
         "{path: /data//secret}",
+        "{path: /data/secret, namespaces: []}",
+        "{path: /data/secret}",
     ],
 )
 @pytest.mark.parametrize("order", ["- /data\n- {}", "- {}\n- /data"])
@@ -147,9 +176,15 @@ items = st.sampled_from(
         "5",
         "[/a]",
         "{path: /a/b}",
+        "{path: /a/b, readOnly: maybe}",
     ]
 )
 requests = st.sampled_from(["/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/x", "/ab", "/b", "/b/c", "/etc", "/x"])
+
+
+def named_by(item: str) -> str | None:
+    """The path that an item of ``items`` names."""
+    return paths.meant(item.removeprefix("{path: ").partition(",")[0].rstrip("}"))
 
 
 @given(st.lists(items, min_size=1, max_size=6), st.lists(items, max_size=3), requests)
@@ -157,7 +192,7 @@ def test_another_item_never_lets_a_wider_entry_grant_more(base: list[str], more:
     """What a list grants through one of its roots, it still grants through that root or not at all with more items."""
     before = allowlist("\n".join(f"- {i or repr('')}" for i in base)).decide(NAMESPACE, volume(path))
     after = allowlist("\n".join(f"- {i or repr('')}" for i in base + more)).decide(NAMESPACE, volume(path))
-    named = {paths.without_trailing_slash(i) for i in base + more}
+    named = {r for i in base + more if (r := named_by(i)) is not None}
     if isinstance(after, Grant):
         assert after.root in named
         assert not isinstance(before, Grant) or paths.is_within(before.root, after.root)
@@ -167,5 +202,5 @@ def test_another_item_never_lets_a_wider_entry_grant_more(base: list[str], more:
 def test_no_grant_passes_an_item_that_names_a_longer_path(listed: list[str], path: str) -> None:
     found = allowlist("\n".join(f"- {i or repr('')}" for i in listed)).decide(NAMESPACE, volume(path))
     if isinstance(found, Grant):
-        meant = {m for i in listed if (m := paths.meant(i)) is not None}
+        meant = {m for i in listed if (m := named_by(i)) is not None}
         assert max((m for m in meant if paths.is_within(path, m)), key=len) == found.root

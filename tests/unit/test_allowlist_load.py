@@ -7,8 +7,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sandmount.allowlist import Allowlist, Denial, Entry, Grant, load
+from sandmount.allowlist import Allowlist, Denial, Entry, Grant
 from sandmount.api import Volume
+from sandmount.listfile import load
 from sandmount.settings import EmptyAllowlist
 from tests.unit.builders import NAMESPACE, allowlist, config_map, host, spec
 
@@ -166,13 +167,13 @@ def test_a_list_whose_items_are_all_bad_is_not_an_empty_list(text: str, empty: E
 
 def test_items_are_read_in_order_with_a_trailing_slash_forgiven() -> None:
     found = allowlist("- /srv/opensandbox-data\n- /data/shared/\n- '/with space'\n")
-    assert found.entries == (Entry("/srv/opensandbox-data"), Entry("/data/shared"), Entry("/with space"))
+    assert found.entries == (Entry("/srv/opensandbox-data", 1), Entry("/data/shared", 2), Entry("/with space", 3))
     assert found.firm
 
 
 def test_a_repeated_item_is_reported_and_has_no_effect() -> None:
     found = allowlist("- /data\n- /data/\n- /data\n- /srv\n- /srv")
-    assert found.entries == (Entry("/data"), Entry("/srv"))
+    assert found.entries == (Entry("/data", 1), Entry("/srv", 4))
     assert found.repeated == ("/data", "/srv")
     assert found.bad_items == ()
     assert found.firm

@@ -79,7 +79,7 @@ def test_each_bad_item_and_each_repeated_path_is_a_warning() -> None:
         (
             "Warning",
             "AllowlistBadItem",
-            "item 4: is a number; write a plain path such as /data/shared; it grants nothing",
+            "item 4: is a number; write a plain path such as /data/shared, or a mapping with path; it grants nothing",
         ),
         ("Warning", "AllowlistRepeatedItem", "listed more than once, to no effect: /data"),
     ]

@@ -29,7 +29,7 @@ def moving(reason: str, message: str) -> Verdict:
 
 def test_a_sandbox_without_pod_gets_one() -> None:
     body = build_pod(NAMESPACE, NAME, UID, spec(**WANTED), GRANTS)
-    assert plan(None) == Plan(CreatePod(body), moving("PodCreated", "the Pod has been created"))
+    assert plan(None) == Plan(CreatePod(body, GRANTS), moving("PodCreated", "the Pod has been created"))
 
 
 def test_a_sandbox_without_host_volumes_runs_under_any_list() -> None:

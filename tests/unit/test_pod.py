@@ -272,3 +272,19 @@ def test_a_pod_with_a_host_volume_ends_within_thirty_seconds_whoever_ends_it(ask
     wanted = spec(terminationGracePeriodSeconds=asked, volumes=[host()])
     made = build_pod("ns", "n", "u", wanted, [Grant("data", "/data", "shared", False)])
     assert made["spec"]["terminationGracePeriodSeconds"] == given
+
+
+def test_a_pod_goes_to_nodes_that_hold_all_of_its_roots_and_have_what_the_sandbox_selects() -> None:
+    found = built(
+        Grant("a", "/a", "", True, (("disk", "fast"), ("zone", "1"))),
+        Grant("b", "/b", "", True, (("disk", "fast"), ("has-b", "true"))),
+        volumes=[host("/a", "a", readOnly=True), host("/b", "b", readOnly=True)],
+        nodeSelector={"disk": "own"},
+    )["spec"]
+    wanted = [("kubernetes.io/os", "linux"), ("disk", "fast"), ("has-b", "true"), ("zone", "1")]
+    assert found["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] == {
+        "nodeSelectorTerms": [
+            {"matchExpressions": [{"key": key, "operator": "In", "values": [value]} for key, value in wanted]}
+        ]
+    }
+    assert found["nodeSelector"] == {"disk": "own"}

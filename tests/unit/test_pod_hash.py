@@ -136,3 +136,13 @@ def test_the_hash_is_the_same_in_every_process_and_version() -> None:
 @pytest.mark.parametrize("value", ["", "nonsense", "."])
 def test_a_pod_without_our_annotation_has_another_spec(value: str) -> None:
     assert not same_spec(value, built_from(spec(), ()))
+
+
+def test_the_nodes_of_a_grant_count_and_a_grant_without_nodes_is_as_before_there_were_any() -> None:
+    wanted = spec(volumes=[host()])
+    hashes = {
+        built_from(wanted, (replace(GRANT, nodes=nodes),))
+        for nodes in ((), (("a", "1"),), (("a", "2"),), (("a", "1"), ("b", "")))
+    }
+    assert len(hashes) == 4
+    assert built_from(wanted, (GRANT,)).endswith("383d41553829c7daabc28160e45ab7d669e7bc8504e63d22c1750e9fca017894")

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any
 
-from sandmount.allowlist import load
 from sandmount.cluster import ApiServer, Conflict, Exists, Listed, Missing, Unanswered
+from sandmount.listfile import load
 from sandmount.observe import Key
 from sandmount.reconcile import Reconciler
 from sandmount.settings import Settings
