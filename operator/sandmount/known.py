@@ -28,6 +28,8 @@ class Known:
     def __init__(self, api: ApiServer, queue: KeyedQueue[Key]) -> None:
         self.sandboxes: Cache[Sandbox] = Cache()
         self.pods: Cache[Pod] = Cache()
+        self.unwatched: set[Key] = set()
+        """Names at which a Pod may stand that the watch does not show, because it does not carry our label."""
         self._api = api
         self._queue = queue
         self._relisted = asyncio.Event()
@@ -37,8 +39,11 @@ class Known:
         self._saw(self.sandboxes, event, parse_sandbox(raw))
 
     def saw_pod(self, event: str | None, raw: Mapping[str, Any]) -> None:
-        """A watch event of a Pod with our label."""
-        self._saw(self.pods, event, parse_pod(raw))
+        """A watch event of a Pod with our label. One that goes without having been deleted has lost only the label."""
+        pod = parse_pod(raw)
+        if event == "DELETED" and not pod.deleting:
+            self.unwatched.add(pod.key)
+        self._saw(self.pods, event, pod)
 
     def _saw(self, cache: Cache[Any], event: str | None, seen: Sandbox | Pod) -> None:
         if event == "DELETED":
@@ -108,4 +113,6 @@ class Known:
                 continue
             for key in cache.sweep(*existing):
                 log.info("%s/%s vanished while no watch was looking", *key)
+                if cache is self.pods:
+                    self.unwatched.add(key)
                 self._queue.add(key)

@@ -21,7 +21,7 @@ NAME_TAKEN_AGAIN = 30.0
 """Seconds until a foreign Pod of the Sandbox's name is looked at again; no watch tells when it goes."""
 
 PREVIOUS_POD_AGAIN = 5.0
-"""Seconds until a Pod of an earlier Sandbox is looked at again, in case its end was missed."""
+"""Seconds until a Pod of an earlier Sandbox, or one without our label, is looked at again: its end may be missed."""
 
 COLLECTOR_SECONDS = 3.0
 """Seconds that the garbage collector has for a Pod whose Sandbox is gone. It takes far less, but for a CRD that was

@@ -27,6 +27,7 @@ from sandmount.events import allowlist_events, event_about_sandbox
 from sandmount.known import Known
 from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
 from sandmount.plan import (
+    PREVIOUS_POD_AGAIN,
     Action,
     CreatePod,
     DeletePod,
@@ -70,7 +71,6 @@ class Reconciler:
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self.known = Known(api, self._queue)
         self._made_under: dict[Key, str] = {}  # version of the list by which a Pod is being made
-        self._unwatched: set[Key] = set()  # names at which a Pod stands that the watch does not show
         self._moving_since: dict[Key, float] = {}
         self._alone_since: dict[Key, float] = {}
         self._allowlist_loaded = asyncio.Event()
@@ -116,7 +116,7 @@ class Reconciler:
         if sandbox is None:
             self._moving_since.pop(key, None)
             self._made_under.pop(key, None)
-            self._unwatched.discard(key)
+            self.known.unwatched.discard(key)
             await self._look_at_leftover(key, self.known.pods.get(key))
             return
         self._alone_since.pop(key, None)
@@ -136,8 +136,10 @@ class Reconciler:
             await self.look_at(key)  # at once, before the new Pod does anything
         else:
             await self._report(sandbox, outcome, allowlist)
-            if outcome.look_again is not None:
-                self._queue.add_in(key, outcome.look_again)
+            again = PREVIOUS_POD_AGAIN if pod is not None and not pod.labelled else None
+            for seconds in (outcome.look_again, again):
+                if seconds is not None:
+                    self._queue.add_in(key, seconds)
 
     def _as_new(self, key: Key, pod: Pod | None, allowlist: Allowlist) -> Pod | None:
         """The Pod; as one that has never run when another list was loaded while it was being created.
@@ -151,23 +153,24 @@ class Reconciler:
     async def _pod_at(self, key: Key, sandbox: Sandbox) -> Pod | None:
         """The Pod of that name: from the watch, or read where the watch cannot tell.
 
-        That is where a Pod stands that the watch does not show, and where it shows one that is not the Sandbox's: that
-        may be long gone.
+        That is where it shows one that is not the Sandbox's, which may be long gone, and where it shows none although
+        there was one: our label can be taken off a Pod, also while no operator is looking.
         """
         pod = self.known.pods.get(key)
         foreign = pod is not None and pod.owner_uid != sandbox.uid
-        if not foreign and (pod is not None or key not in self._unwatched):
+        unseen = pod is None and (key in self.known.unwatched or "podName" in sandbox.status)
+        if not foreign and not unseen:
             return pod
         answer = await self._api.get_pod(key)
         if isinstance(answer, dict):
             found = parse_pod(answer)
             if found.labelled:
-                self._unwatched.discard(key)
+                self.known.unwatched.discard(key)
                 self.known.pods.put(found)
             return found
         if not isinstance(answer, Missing):
             raise Transient(f"the Pod cannot be read: {words(answer)}", retry_after=30)
-        self._unwatched.discard(key)
+        self.known.unwatched.discard(key)
         if pod is not None:
             self.known.pods.drop(pod)
         return None
@@ -255,7 +258,7 @@ class Reconciler:
         if isinstance(answer, dict):
             self.known.pods.put(parse_pod(answer))
         elif isinstance(answer, Exists):
-            self._unwatched.add(key)
+            self.known.unwatched.add(key)
         return answer
 
     async def _delete(self, key: Key, action: DeletePod) -> Answer:
@@ -272,7 +275,7 @@ class Reconciler:
         answer = await self._api.label_pod(key, action.uid, action.labels)
         if isinstance(answer, dict):
             log.warning("%s/%s: a label of ours had been changed on its Pod; put back", *key)
-            self._unwatched.discard(key)
+            self.known.unwatched.discard(key)
             self.known.pods.put(parse_pod(answer))
         elif isinstance(answer, Missing | Conflict):
             self._forget_pod(key, action.uid)
@@ -283,7 +286,7 @@ class Reconciler:
         known = self.known.pods.get(key)
         if known is not None and known.uid == uid:
             self.known.pods.drop(known)
-        self._unwatched.add(key)
+        self.known.unwatched.add(key)
 
     async def _report(self, sandbox: Sandbox, plan: Plan, allowlist: Allowlist) -> None:
         """Writes the status when it changed, and the Events of the change."""

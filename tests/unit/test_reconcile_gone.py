@@ -36,7 +36,7 @@ async def test_a_pod_of_a_sandbox_that_is_gone_although_no_watch_says_so_is_not_
         w.api.sandboxes.clear()
         w.remove_pod()
         await w.settle()
-        assert w.api.calls == [("get_sandbox", KEY)]
+        assert w.api.calls == [("get_pod", KEY), ("get_sandbox", KEY)]
 
 
 async def test_a_pod_is_not_made_for_a_sandbox_that_was_replaced_by_another() -> None:
@@ -59,7 +59,7 @@ async def test_a_pod_is_not_made_again_while_nobody_can_say_whether_its_sandbox_
         w.api.script["get_sandbox"] = [REFUSED] * 50
         w.remove_pod()
         await w.settle()
-        assert w.api.calls == [("get_sandbox", KEY)]
+        assert w.api.calls == [("get_pod", KEY), ("get_sandbox", KEY)]
 
 
 async def test_a_pod_that_the_garbage_collector_leaves_behind_is_deleted_after_a_while() -> None:

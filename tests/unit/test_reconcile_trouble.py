@@ -59,12 +59,40 @@ async def test_our_own_pod_without_its_label_is_labelled_again_and_not_made_twic
         labels = w.api.pods[KEY]["metadata"]["labels"]
         w.remove_label(labels)
         await w.settle()
-        assert w.api.calls == [(verb, KEY) for verb in ("get_sandbox", "create_pod", "get_pod", "label_pod")]
+        assert w.api.calls == [(verb, KEY) for verb in ("get_pod", "label_pod")]
         assert w.api.pods[KEY]["metadata"]["labels"] == labels
         w.watch("Sandbox", w.api.sandboxes[KEY])
         await w.settle()
-        assert len(w.api.calls) == 4
+        assert len(w.api.calls) == 2
         assert w.conditions()["Ready"] == ("True", "PodReady")
+
+
+async def test_a_label_that_was_taken_off_while_nobody_looked_does_not_hide_a_pod_from_a_narrowed_list() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.api.calls.clear()
+        w.watching = False
+        w.change_pod(metadata={"labels": {}})
+        w.watching = True
+        w.reconciler.known.pods.drop(w.reconciler.known.pods.values()[0])  # as in an operator that has just begun
+        await w.allow("- /srv", version=2)
+        await w.settle()
+        assert w.writes()[0] == "delete_pod"
+        assert "deletionTimestamp" in w.api.pods[KEY]["metadata"]
+
+
+async def test_a_label_that_is_taken_off_before_the_status_names_the_pod_does_not_hide_it() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        assert "podName" not in w.status()
+        w.remove_label(w.api.pods[KEY]["metadata"]["labels"])
+        await w.allow("- /srv", version=2)
+        await w.settle()
+        assert "delete_pod" in w.writes()
 
 
 @pytest.mark.parametrize("answer", [Missing(), Conflict()])
