@@ -89,7 +89,7 @@ class Pod:
     grace: int
     """Seconds that its spec gives it to end."""
     host_mounts: tuple[Volume, ...]
-    """What it has of the host, whatever the Sandbox asks for by now."""
+    """What it has of the host in any of its containers, whatever the Sandbox asks for by now."""
     trouble: Trouble | None
     """Why it is not ready, when the Pod's status says so."""
     recursive_read_only: Mapping[str, str] = field(default_factory=dict)
@@ -170,19 +170,27 @@ def _named(items: Iterable[Mapping[str, Any]] | None, name: str) -> Mapping[str,
     return next((i for i in items or () if i["name"] == name), {})
 
 
+_CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
+
+
 def _host_mounts(spec: Mapping[str, Any]) -> tuple[Volume, ...]:
-    """The host directories that the container has, written as the volumes of a spec that would mount the same."""
+    """The host directories that a Pod has, written as the volumes of a spec that would mount the same.
+
+    Those of every container, whoever added it; one that no container mounts yet counts as a whole.
+    """
     roots = {v["name"]: v["hostPath"]["path"] for v in spec.get("volumes") or () if "hostPath" in v}
+    containers = [c for kind in _CONTAINERS for c in spec.get(kind) or ()]
+    mounts = [m for c in containers for m in c.get("volumeMounts") or () if m["name"] in roots]
+    unused = [{"name": name, "mountPath": ""} for name in roots.keys() - {m["name"] for m in mounts}]
     return tuple(
         Volume.model_construct(
             name=mount["name"],
             mount_path=mount["mountPath"],
             host=HostDirectory.model_construct(path=roots[mount["name"]]),
-            sub_path=mount.get("subPath"),
+            sub_path=mount.get("subPath") or mount.get("subPathExpr"),
             read_only=mount.get("readOnly", False),
         )
-        for mount in _named(spec.get("containers"), CONTAINER).get("volumeMounts") or ()
-        if mount["name"] in roots
+        for mount in (*mounts, *unused)
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sandmount import paths
 from sandmount.allowlist import Allowlist, Denial, Grant
-from sandmount.api import InvalidSpec, SandboxSpec
+from sandmount.api import LABEL_SANDBOX, InvalidSpec, SandboxSpec
 from sandmount.judgement import against_settings, decisions
 from sandmount.observe import Pod, Sandbox
 from sandmount.pod import LONGEST_GRACE, SHORTEST_GRACE, build_pod, built_from, labels, same_spec
@@ -133,6 +133,25 @@ def pod_refused(verdict: Verdict, *, final: bool, message: str) -> Plan:
     return Plan(None, replace(verdict, state=state), look_again=None if final else REFUSED_AGAIN)
 
 
+def pod_changed(plan: Plan, pod: Pod, grants: tuple[Grant, ...]) -> Plan | None:
+    """What follows when a Pod was made with other host directories than those granted; None when it was not.
+
+    Something in the cluster changes Pods as they are made (a mutating webhook or policy), and would do so again.
+    """
+    if mounts_what_was_granted(pod, grants) or plan.verdict is None:
+        return None
+    granted = {(g.root, g.sub_path) for g in grants}
+    mounted = {(v.host.path, v.sub_path or "") for v in pod.host_mounts if v.host}
+    added = ", ".join(f'"{paths.join(*place)}"' for place in sorted(mounted - granted))
+    words = (
+        f"admission changed the Pod's host mounts{' and added ' + added if added else ''}; exempt Pods with the label "
+        f"{LABEL_SANDBOX} from the webhook or policy that does it"
+    )
+    state = _stuck("PodChanged", words)
+    delete = DeletePod(pod.uid, SHORTEST_GRACE, "PodChanged", words)
+    return Plan(delete, replace(plan.verdict, state=state), look_again=REFUSED_AGAIN)
+
+
 def not_yet(plan: Plan, message: str) -> Plan:
     """The API server could not do the plan's action now; it is tried again, and the status says so meanwhile."""
     if isinstance(plan.action, CreatePod):
@@ -226,22 +245,29 @@ def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod
         return Plan(CreatePod(body, grants), say(_moving("PodCreated", "the Pod has been created")))
     if pod.deleting:
         return Plan(None, say(_moving("PodTerminating", "waiting for the previous Pod to end")))
-    if pod.built_from != built_from(spec, grants) or not _has(pod, grants):
-        what = "allowlist" if same_spec(pod.built_from, built_from(spec, ())) else "spec"
-        words = f"the {what} changed; the Pod is replaced"
-        return Plan(DeletePod(pod.uid, None, "PodReplaced", words), say(_moving("PodReplaced", words)))
+    if pod.built_from != built_from(spec, grants) or not mounts_what_was_granted(pod, grants):
+        words = f"{_what_changed(pod, spec, grants)}; the Pod is replaced"
+        grace = None if mounts_what_was_granted(pod, grants) else _soon(pod)
+        return Plan(DeletePod(pod.uid, grace, "PodReplaced", words), say(_moving("PodReplaced", words)))
     intact = pod.labelled and pod.made_for == sandbox.uid
     action = None if intact else RelabelPod(pod.uid, labels(sandbox.name, sandbox.uid))
     return Plan(action, say(_from_pod(pod)))
 
 
-def _has(pod: Pod, grants: tuple[Grant, ...]) -> bool:
-    """Whether the Pod mounts what was granted, by its own spec: an annotation can be written by whoever may patch Pods.
+def _what_changed(pod: Pod, spec: SandboxSpec, grants: tuple[Grant, ...]) -> str:
+    wanted = built_from(spec, grants)
+    if pod.built_from == wanted:
+        return "the Pod has other host mounts than those granted"
+    return f"the {'allowlist' if same_spec(pod.built_from, wanted) else 'spec'} changed"
 
-    Mounts of other names are not looked at: admission may have added them.
+
+def mounts_what_was_granted(pod: Pod, grants: tuple[Grant, ...]) -> bool:
+    """Whether the Pod has of the host what was granted, no less and no more, by its own spec.
+
+    An annotation can be written by whoever may patch Pods, and a mount added by whoever may create one.
     """
     mounted = {(v.name, v.host.path, v.sub_path or "", v.read_only) for v in pod.host_mounts if v.host}
-    return all((g.volume, g.root, g.sub_path, g.read_only) in mounted for g in grants)
+    return mounted == {(g.volume, g.root, g.sub_path, g.read_only) for g in grants}
 
 
 def _from_pod(pod: Pod) -> State:

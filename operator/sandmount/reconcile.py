@@ -37,6 +37,7 @@ from sandmount.plan import (
     make_plan,
     not_yet,
     plan_without_sandbox,
+    pod_changed,
     pod_refused,
 )
 from sandmount.queue import KeyedQueue
@@ -222,8 +223,21 @@ class Reconciler:
             await self._report(sandbox, not_yet(plan, str(error)), allowlist)
             raise
         if isinstance(plan.action, CreatePod) and outcome is plan:
+            await self._take_back_if_changed(sandbox, plan, plan.action, allowlist)
             self._record(grant_records(sandbox, plan.action.grants, allowlist))
         return outcome
+
+    async def _take_back_if_changed(
+        self, sandbox: Sandbox, plan: Plan, action: CreatePod, allowlist: Allowlist
+    ) -> None:
+        """Deletes a new Pod that admission gave other host directories, and raises Transient for a later try."""
+        pod = self.known.pods.get(sandbox.key)
+        changed = pod_changed(plan, pod, action.grants) if pod is not None else None
+        if changed is None or changed.action is None or changed.verdict is None:
+            return
+        await self._carry_out(sandbox.key, changed.action)
+        await self._report(sandbox, changed, allowlist)
+        raise Transient(changed.verdict.state.message, changed.look_again or 0.0)
 
     async def _apply(self, sandbox: Sandbox, plan: Plan, action: Action) -> Plan | None:
         """Carries out the action: the plan to report, or None when things are not as they were thought to be."""

@@ -241,3 +241,31 @@ def test_a_finalizer_of_somebodys_holds_a_sandbox_back(finalizers: list[str], he
 
 def test_the_annotation_says_what_the_pod_was_built_from() -> None:
     assert parse_pod(raw_pod()).built_from == built_from(spec(), ())
+
+
+def test_the_host_mounts_of_every_container_count_and_what_nothing_mounts_counts_as_a_whole() -> None:
+    volumes = [{"name": n, "hostPath": {"path": f"/{n}"}} for n in ("a", "b", "c", "d")] + [
+        {"name": "e", "emptyDir": {}}
+    ]
+
+    def with_mounts(name: str, *mounts: Json) -> Json:
+        return {"name": name, "volumeMounts": [{"mountPath": "/m", **m} for m in mounts]}
+
+    found = parse_pod(
+        raw_pod(
+            volumes=volumes,
+            containers=[
+                with_mounts("sandbox", {"name": "a", "subPath": "x"}, {"name": "e"}),
+                with_mounts("other", {"name": "b", "readOnly": True}),
+            ],
+            initContainers=[with_mounts("first", {"name": "a"})],
+            ephemeralContainers=[with_mounts("debug", {"name": "c", "subPathExpr": "$(X)"})],
+        )
+    )
+    assert {(v.name, v.host.path, v.sub_path, v.read_only) for v in found.host_mounts if v.host} == {
+        ("a", "/a", "x", False),
+        ("b", "/b", None, True),
+        ("a", "/a", None, False),
+        ("c", "/c", "$(X)", False),
+        ("d", "/d", None, False),
+    }

@@ -5,9 +5,20 @@ from typing import Any
 import pytest
 
 from sandmount.allowlist import Allowlist, Grant
+from sandmount.api import Volume
 from sandmount.observe import Pod, Sandbox, Trouble
-from sandmount.plan import REFUSED_AGAIN, CreatePod, DeletePod, Plan, RelabelPod, make_plan, not_yet, pod_refused
-from sandmount.pod import build_pod, labels
+from sandmount.plan import (
+    REFUSED_AGAIN,
+    CreatePod,
+    DeletePod,
+    Plan,
+    RelabelPod,
+    make_plan,
+    not_yet,
+    pod_changed,
+    pod_refused,
+)
+from sandmount.pod import LONGEST_GRACE, SHORTEST_GRACE, build_pod, labels
 from sandmount.status import Stage, State, Verdict
 from tests.unit.builders import NAME, NAMESPACE, POD_UID, SETTINGS, UID, host, mount, pod, roots, sandbox, spec
 
@@ -61,7 +72,7 @@ def test_a_changed_spec_replaces_the_pod_within_its_own_grace_period() -> None:
 def test_a_changed_grant_replaces_the_pod() -> None:
     words = "the allowlist changed; the Pod is replaced"
     made = plan(ours(), listed=roots("/data/shared"))
-    assert made == Plan(DeletePod(POD_UID, None, "PodReplaced", words), moving("PodReplaced", words))
+    assert made == Plan(DeletePod(POD_UID, 10, "PodReplaced", words), moving("PodReplaced", words))
 
 
 def test_a_list_that_grants_the_same_leaves_the_pod_alone() -> None:
@@ -126,9 +137,33 @@ def test_a_pod_that_mounts_something_else_than_was_granted_is_replaced_whatever_
     assert made.action.reason == "PodReplaced"
 
 
-def test_a_host_directory_that_admission_added_is_no_reason_to_replace_a_pod() -> None:
-    added = mount(Grant("gpu-driver", "/usr/local/driver", "", True))
-    assert plan(ours(host_mounts=(mount(GRANTS[0]), added))).action is None
+@pytest.mark.parametrize(
+    "more",
+    [
+        mount(Grant("added", "/usr/local/driver", "", True)),
+        mount(Grant("data", "/data", "", False)),
+        mount(Grant("data", "/data", "shared", True)),
+    ],
+)
+def test_a_pod_that_has_more_of_the_host_than_was_granted_is_replaced_soon(more: Volume) -> None:
+    made = plan(ours(host_mounts=(mount(GRANTS[0]), more), grace=3600))
+    words = "the Pod has other host mounts than those granted; the Pod is replaced"
+    assert made.action == DeletePod(POD_UID, LONGEST_GRACE, "PodReplaced", words)
+
+
+def test_a_pod_that_admission_changed_as_it_was_made_is_stuck_and_says_what_to_exempt() -> None:
+    added = mount(Grant("gpu", "/usr/local/driver", "lib", True))
+    first = plan(None)
+    made = pod_changed(first, ours(host_mounts=(mount(GRANTS[0]), added)), GRANTS)
+    assert made is not None and made.verdict is not None
+    assert isinstance(made.action, DeletePod)
+    assert (made.action.uid, made.action.grace) == (POD_UID, SHORTEST_GRACE)
+    assert (made.verdict.state.stage, made.verdict.state.reason) == (Stage.STUCK, "PodChanged")
+    assert made.verdict.state.message == (
+        'admission changed the Pod\'s host mounts and added "/usr/local/driver/lib"; exempt Pods with the label '
+        "sandmount.dev/sandbox from the webhook or policy that does it"
+    )
+    assert pod_changed(first, ours(), GRANTS) is None
 
 
 def test_what_the_api_server_could_not_do_now_is_said_meanwhile() -> None:

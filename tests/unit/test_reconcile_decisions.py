@@ -160,3 +160,22 @@ async def test_a_pod_that_started_while_its_list_was_replaced_has_no_leniency() 
         await w.reconciler.look_at(KEY)
         assert w.writes().count("delete_pod") == 2
         assert "deletionTimestamp" in w.api.pods[KEY]["metadata"]
+
+
+async def test_a_pod_that_admission_changed_is_taken_back_and_not_tried_again_at_once() -> None:
+    async with world() as w:
+        keep = w.api.keep
+
+        def changed(kind: str, raw: Json) -> Json:
+            if kind == "Pod" and len(raw["spec"]["volumes"]) == 1:
+                raw["spec"]["volumes"].append({"name": "added", "hostPath": {"path": "/usr/local/driver"}})
+            return keep(kind, raw)
+
+        w.api.keep = changed  # type: ignore[method-assign]
+        w.apply(volumes=[host()])
+        await w.settle()
+        assert w.writes() == ["create_pod", "delete_pod", "patch_status", "create_event"]
+        assert w.conditions()["Stalled"] == ("True", "PodChanged")
+        w.remove_pod()
+        await w.settle()
+        assert w.asked("create_pod") == 1
