@@ -158,15 +158,16 @@ class Reconciler:
         there was one: our label can be taken off a Pod, also while no operator is looking.
         """
         pod = self.known.pods.get(key)
-        foreign = pod is not None and pod.owner_uid != sandbox.uid
-        unseen = pod is None and (key in self.known.unwatched or "podName" in sandbox.status)
-        if not foreign and not unseen:
+        watched = pod is not None and pod.labelled and pod.owner_uid == sandbox.uid
+        missed = key in self.known.unwatched or "podName" in sandbox.status
+        if watched or (pod is None and not missed):
             return pod
         answer = await self._api.get_pod(key)
         if isinstance(answer, dict):
             found = parse_pod(answer)
             if found.labelled:
                 self.known.unwatched.discard(key)
+            if found.labelled or found.owner_uid == sandbox.uid:
                 self.known.pods.put(found)
             return found
         if not isinstance(answer, Missing):

@@ -84,6 +84,23 @@ async def test_a_label_that_was_taken_off_while_nobody_looked_does_not_hide_a_po
         assert "deletionTimestamp" in w.api.pods[KEY]["metadata"]
 
 
+async def test_a_pod_without_its_label_that_a_list_with_a_mistake_leaves_running_is_not_lost_sight_of() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        w.remove_label(w.api.pods[KEY]["metadata"]["labels"])
+        await w.allow("- /srv\n- relative", version=2)
+        await w.settle()
+        assert w.asked("delete_pod") == 0
+        assert w.status()["podName"] == KEY[1]
+        assert w.status()["volumes"][0]["root"] == "/data"
+        await w.allow("- /srv", version=3)
+        await w.settle()
+        assert w.asked("delete_pod") == 1
+
+
 async def test_a_label_that_is_taken_off_before_the_status_names_the_pod_does_not_hide_it() -> None:
     async with world() as w:
         w.apply(volumes=WANTED)
