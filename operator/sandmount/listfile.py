@@ -33,12 +33,19 @@ class _Item(Model):
     acknowledge_risk: StrictBool = False
 
 
+def version_of(config_map: Mapping[str, Any] | None) -> str:
+    """What tells the list in this ConfigMap from any other."""
+    if config_map is None:
+        return "absent"
+    metadata = config_map["metadata"]
+    return f"{metadata['uid']}/{metadata['resourceVersion']}"
+
+
 def load(config_map: Mapping[str, Any] | None, empty: EmptyAllowlist) -> Allowlist:
     """The allowlist in a ConfigMap, as the API server sent it; None when there is no such ConfigMap."""
+    version = version_of(config_map)
     if config_map is None:
-        return Allowlist("absent", unusable=("AllowlistMissing", "the cluster has no allowlist ConfigMap"))
-    metadata = config_map["metadata"]
-    version = f"{metadata['uid']}/{metadata['resourceVersion']}"
+        return Allowlist(version, unusable=("AllowlistMissing", "the cluster has no allowlist ConfigMap"))
     text = (config_map.get("data") or {}).get(KEY)
     if text is None:
         return Allowlist(version, unusable=("AllowlistKeyMissing", f"the allowlist ConfigMap has no key {KEY}"))

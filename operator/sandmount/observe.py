@@ -25,6 +25,8 @@ from sandmount.api import (
 _COLLECTORS = {"foregroundDeletion", "orphan"}
 """Finalizers of the garbage collector itself."""
 
+_CONDITION = ("type", "status", "lastTransitionTime", "reason", "message")
+
 Key = tuple[str, str]
 """Namespace and name."""
 
@@ -120,8 +122,24 @@ def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
         deleting="deletionTimestamp" in metadata,
         held=bool(set(metadata.get("finalizers") or ()) - _COLLECTORS),
         spec=parse_named_spec(metadata["name"], raw.get("spec")),
-        status=raw.get("status") or {},
+        status=_stored_status(raw.get("status")),
     )
+
+
+def _stored_status(raw: object) -> Mapping[str, Any]:
+    """The status without conditions that are none. The schema refuses those, unless somebody took it away.
+
+    What is left out differs from what is computed, so the next write mends it.
+    """
+    status = raw if isinstance(raw, Mapping) else {}
+    conditions = status.get("conditions") or []
+    if isinstance(conditions, list) and all(_is_condition(c) for c in conditions):
+        return status
+    return {k: v for k, v in status.items() if k != "conditions"}
+
+
+def _is_condition(item: object) -> bool:
+    return isinstance(item, Mapping) and all(isinstance(item.get(k), str) for k in _CONDITION)
 
 
 def parse_pod(raw: Mapping[str, Any]) -> Pod:

@@ -269,3 +269,11 @@ def test_the_host_mounts_of_every_container_count_and_what_nothing_mounts_counts
         ("c", "/c", "$(X)", False),
         ("d", "/d", None, False),
     }
+
+
+@pytest.mark.parametrize("status", ["text", 5, [], {"conditions": "x"}, {"conditions": [{}]}, {"conditions": [5]}])
+def test_a_stored_status_of_a_wrong_shape_is_read_without_what_is_wrong(status: object) -> None:
+    assert "conditions" not in parse_sandbox(raw_sandbox() | {"status": status}).status
+    wrong = {"type": "Ready", "status": "True", "reason": "R", "message": "m"}
+    kept = parse_sandbox(raw_sandbox({"phase": "Running", "conditions": [wrong]})).status
+    assert kept == {"phase": "Running"}
