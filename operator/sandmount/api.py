@@ -31,7 +31,9 @@ from sandmount.fields import (
     DnsSubdomain,
     HostPath,
     Id,
+    Image,
     MountPath,
+    NodeLabels,
     Port,
     PortName,
     PortOrName,
@@ -278,7 +280,7 @@ class SecretName(Model):
 class SandboxSpec(Model):
     """What a user asks for. Defaults are those of the schema, where a scalar, and of Kubernetes in lists."""
 
-    image: Annotated[StrictStr, Field(min_length=1, max_length=512, pattern=r"^\S+\z")]
+    image: Image
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] = ()
     entrypoint: Arguments | None = None
@@ -288,7 +290,7 @@ class SandboxSpec(Model):
     resources: Resources = Resources()
     security_context: SecurityContext = SecurityContext()
     runtime_class_name: DnsSubdomain | None = None
-    node_selector: Annotated[dict[StrictStr, StrictStr], Field(max_length=32)] = {}
+    node_selector: NodeLabels = {}
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     termination_grace_period_seconds: Annotated[StrictInt, Field(ge=0, le=300)] = 10
@@ -297,12 +299,22 @@ class SandboxSpec(Model):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        for field, names in (("volumes", self.volumes), ("env", self.env)):
-            seen: set[str] = set()
-            for item in names:
-                if item.name in seen:
-                    raise ValueError(f'{field}: the name "{item.name}" stands twice; rename one')
-                seen.add(item.name)
+        lists = {
+            "volumes": [v.name for v in self.volumes],
+            "env": [e.name for e in self.env],
+            "imagePullSecrets": [s.name for s in self.image_pull_secrets],
+            "ports": [p.name for p in self.ports if p.name],
+        }
+        for field, names in lists.items():
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f'{field}: the name "{twice}" stands twice; rename one')
+        return self
+
+    @model_validator(mode="after")
+    def _ports_are_unlike(self) -> Self:
+        ports = [(p.container_port, p.protocol) for p in self.ports]
+        if twice := next((port for port in ports if ports.count(port) > 1), None):
+            raise ValueError(f"ports: {twice[0]}/{twice[1]} stands twice; remove one")
         return self
 
     @model_validator(mode="after")

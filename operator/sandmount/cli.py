@@ -9,8 +9,9 @@ import click
 from pydantic import ValidationError
 
 from sandmount import __version__, handlers
+from sandmount.check import command as check_command
 from sandmount.login import NoClusterError
-from sandmount.settings import EmptyAllowlist, OnRevoke, SecretRefs, Settings
+from sandmount.settings import Admission, EmptyAllowlist, OnRevoke, SecretRefs, Settings
 
 _DEFAULTS = Settings()
 
@@ -49,6 +50,22 @@ def main() -> None:
     "--sweep-seconds", type=float, default=_DEFAULTS.sweep_seconds, show_envvar=True,
     help="How often the caches are compared with a metadata-only list.",
 )  # fmt: skip
+@click.option(
+    "--admission", type=_choice(Admission), default=_DEFAULTS.admission.value, show_envvar=True,
+    help="What the admission webhook does with a Sandbox that would not run: warn, deny, or there is no webhook.",
+)  # fmt: skip
+@click.option("--admission-address", default="", show_envvar=True, help="Address it listens on; all when empty.")
+@click.option(
+    "--admission-port", type=int, default=_DEFAULTS.admission_port, show_envvar=True, help="Port it listens on."
+)
+@click.option(
+    "--admission-service", default=_DEFAULTS.admission_service, show_envvar=True,
+    help="Service, in the operator's own namespace, by which the API server calls the admission webhook.",
+)  # fmt: skip
+@click.option(
+    "--admission-secret", default=_DEFAULTS.admission_secret, show_envvar=True,
+    help="Secret, in the operator's own namespace, with the admission webhook's certificate.",
+)  # fmt: skip
 @click.option("--liveness", show_envvar=True, help="URL to answer probes at, as http://0.0.0.0:8080/healthz.")
 @click.option("--verbose", is_flag=True, show_envvar=True, help="Log every event.")
 def run(*, liveness: str | None, verbose: bool, runtime_classes: str, **options: Any) -> None:
@@ -66,3 +83,6 @@ def run(*, liveness: str | None, verbose: bool, runtime_classes: str, **options:
             asyncio.run(handlers.run(settings, liveness))
         except (NoClusterError, handlers.CrdRemovedError) as error:
             raise click.ClickException(str(error)) from error
+
+
+main.add_command(check_command.command)

@@ -5,6 +5,7 @@ is busy, starting or away) is a Transient, the one exception that callers retry.
 """
 
 import asyncio
+import base64
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -28,7 +29,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 LONGEST_DELAY = 30.0
 """Seconds between attempts of what goes on for as long as the process runs."""
 WATCH_SECONDS = 60
-"""A watch of the allowlist is renewed after this time, so that one which went silent is noticed."""
+"""A watch of one named object is renewed after this time, so that one which went silent is noticed."""
 
 _MERGE_PATCH = "application/merge-patch+json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -72,6 +73,26 @@ Listed = tuple[dict[Key, str], str]
 Unanswered = Missing | Exists | Conflict | Refused
 
 _RIGHTS = "(manifests/rbac.yaml has the rights that the operator needs)"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A kind of which one object is followed by its name: ``what`` it is for people, and where its rights are."""
+
+    plural: str
+    method: str
+    what: str
+    rights: str
+
+
+ALLOWLIST = Named("configmaps", "list_namespaced_config_map", "the allowlist", _RIGHTS)
+WEBHOOK_SECRET = Named(
+    "secrets",
+    "list_namespaced_secret",
+    "the Secret of the admission webhook",
+    "(manifests/webhook has the rights that the operator needs for it)",
+)
+
 _SANDBOXES = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 _PODS = "/api/v1/pods"
 
@@ -118,6 +139,10 @@ class ApiServer:
         """Reads a Sandbox."""
         return await self._ask("GET", _sandbox(key))
 
+    async def get_config_map(self, namespace: str, name: str) -> Json | Unanswered:
+        """Reads a ConfigMap."""
+        return await self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}")
+
     async def patch_status(self, key: Key, uid: str, resource_version: str, status: Json) -> Json | Unanswered:
         """Merges into a Sandbox's status; Conflict when it has changed since ``resource_version``."""
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": status}
@@ -135,35 +160,35 @@ class ApiServer:
         """Key and uid of every Pod with our label, and the list's resource version."""
         return await self._list_metadata(_PODS, LABEL_SANDBOX)
 
-    async def watch_config_map(self, namespace: str, name: str) -> AsyncIterator[Json | None]:
-        """The ConfigMap now and after each change, None when there is none; goes on for ever.
+    async def watch_named(self, kind: Named, namespace: str, name: str) -> AsyncIterator[Json | None]:
+        """The object of that name now and after each change, None when there is none; goes on for ever.
 
-        List and watch name the object, so a Role with resourceNames is enough. While the API server is away
-        nothing is yielded: what was read last stays in force.
+        It is read again at least every WATCH_SECONDS, changed or not. List and watch name the object, so a Role with
+        resourceNames is enough. While the API server is away nothing is yielded: what was read last stays in force.
         """
-        url = f"/api/v1/namespaces/{namespace}/configmaps"
+        url = f"/api/v1/namespaces/{quote(namespace)}/{kind.plural}"
         selector = {"fieldSelector": f"metadata.name={name}"}
         delays = growing(1.0, LONGEST_DELAY)
         while True:
             try:
                 listed = await self._ask("GET", url, query=selector)
                 if isinstance(listed, Unanswered):
-                    raise Transient(f"the allowlist cannot be read: {words(listed)} {_RIGHTS}")
+                    raise Transient(f"{kind.what} cannot be read: {words(listed)} {kind.rights}")
                 delays = growing(1.0, LONGEST_DELAY)
                 yield listed["items"][0] if listed["items"] else None
-                async for event in self._watch_config_maps(namespace, name, listed["metadata"]["resourceVersion"]):
+                async for event in self._watch_named(kind, namespace, name, listed["metadata"]["resourceVersion"]):
                     yield None if event["type"] == "DELETED" else event["raw_object"]
             except Transient as error:
                 delay = max(next(delays), error.retry_after)
                 log.warning("%s; trying again in %.0f s", error, delay)
                 await asyncio.sleep(delay)
 
-    async def _watch_config_maps(self, namespace: str, name: str, since: str) -> AsyncIterator[Json]:
+    async def _watch_named(self, kind: Named, namespace: str, name: str, since: str) -> AsyncIterator[Json]:
         """Events of one watch, which ends without an error when the server or the time ends it."""
         try:
             async with self._login.session.used() as api_client:
                 stream = watch.Watch().stream(
-                    client.CoreV1Api(api_client).list_namespaced_config_map,
+                    getattr(client.CoreV1Api(api_client), kind.method),
                     namespace,
                     field_selector=f"metadata.name={name}",
                     resource_version=since,
@@ -175,9 +200,18 @@ class ApiServer:
                         yield event
         except client.ApiException as error:
             if error.status != 410:
-                raise Transient(f"the watch of the allowlist ended: {error.status} {error.reason}") from error
+                raise Transient(f"the watch of {kind.what} ended: {error.status} {error.reason}") from error
         except Exception as error:  # the client's watch raises many kinds; none of them may end the operator
-            raise Transient(f"the watch of the allowlist broke: {error!r}") from error
+            raise Transient(f"the watch of {kind.what} broke: {error!r}") from error
+
+    async def write_secret(
+        self, namespace: str, name: str, uid: str, resource_version: str, data: Mapping[str, bytes]
+    ) -> Json | Unanswered:
+        """Sets these keys of the Secret with this uid; Conflict when it has changed since ``resource_version``."""
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "data": encoded}
+        url = f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}"
+        return await self._ask("PATCH", url, body=body, content_type=_MERGE_PATCH)
 
     async def _list_metadata(self, path: str, label: str) -> Listed | Missing:
         query = {"limit": str(PAGE)} | ({"labelSelector": label} if label else {})

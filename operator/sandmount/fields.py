@@ -4,6 +4,7 @@ Only what one value can be checked for; what fields have to do with each other i
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -80,8 +81,18 @@ def _port_or_name(value: object) -> int | str:
     raise ValueError("is not a port; write 1 to 65535, or the name of one of the ports")
 
 
+def _image(name: str) -> str:
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Zs", "Zl", "Zp") for c in name):
+        raise ValueError("contains white space, a control or an invisible character; write a name such as ubuntu:24.04")
+    return name
+
+
 Quantity = Annotated[int | str, PlainValidator(_quantity)]
 PortOrName = Annotated[int | str, PlainValidator(_port_or_name)]
+Image = Annotated[StrictStr, Field(min_length=1, max_length=512), AfterValidator(_image)]
+NodeLabels = Annotated[
+    dict[Annotated[StrictStr, Field(max_length=317)], Annotated[StrictStr, Field(max_length=63)]], Field(max_length=32)
+]
 Id = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 Argument = Annotated[StrictStr, Field(max_length=8192)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]

@@ -9,15 +9,17 @@ import itertools
 import logging
 import signal
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import kopf
 
 from sandmount import listfile
 from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
-from sandmount.cluster import ApiServer, Missing, Transient
+from sandmount.cluster import ALLOWLIST, ApiServer, Missing, Transient
 from sandmount.reconcile import Reconciler
-from sandmount.settings import Settings
+from sandmount.settings import Admission, Settings
+from sandmount.webhook import Webhook, follow_secret
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +53,17 @@ async def run(settings: Settings, liveness: str | None) -> None:
 
 async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> None:
     reconciler = Reconciler(api, settings)
+    webhook = None if settings.admission is Admission.OFF else Webhook(settings)
     async with asyncio.TaskGroup() as tasks:
         beside = [
-            tasks.create_task(_follow_allowlist(api, reconciler, settings), name="allowlist"),
+            tasks.create_task(_follow_allowlist(api, reconciler, webhook, settings), name="allowlist"),
             tasks.create_task(_work(reconciler, settings), name="workers"),
         ]
+        if webhook:
+            beside.append(tasks.create_task(follow_secret(api, settings, webhook), name="certificate"))
         await kopf.operator(
-            registry=_registry(reconciler),
-            settings=_kopf_settings(),
+            registry=_registry(reconciler, webhook),
+            settings=_kopf_settings(webhook),
             clusterwide=True,
             standalone=True,
             liveness_endpoint=liveness,
@@ -90,9 +95,20 @@ async def _wait_for_crd(api: ApiServer) -> None:
         await asyncio.sleep(CRD_AGAIN)
 
 
-async def _follow_allowlist(api: ApiServer, reconciler: Reconciler, settings: Settings) -> None:
-    async for config_map in api.watch_config_map(settings.namespace, settings.allowlist_name):
-        await reconciler.saw_allowlist(listfile.load(config_map, settings.empty_allowlist), config_map)
+async def _follow_allowlist(
+    api: ApiServer, reconciler: Reconciler, webhook: Webhook | None, settings: Settings
+) -> None:
+    known = None
+    async for config_map in api.watch_named(ALLOWLIST, settings.namespace, settings.allowlist_name):
+        version = listfile.version_of(config_map)
+        if version == known:
+            continue  # a watch begins anew every minute
+        known = version
+        # In a thread: a list of megabytes takes seconds, in which watches, workers and probes have to go on.
+        loaded = await asyncio.to_thread(listfile.load, config_map, settings.empty_allowlist)
+        if webhook:
+            webhook.allowlist = loaded
+        await reconciler.saw_allowlist(loaded, config_map)
 
 
 async def _work(reconciler: Reconciler, settings: Settings) -> None:
@@ -104,7 +120,7 @@ async def _work(reconciler: Reconciler, settings: Settings) -> None:
             tasks.create_task(reconciler.work(), name=f"worker {number}")
 
 
-def _registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
+def _registry(reconciler: Reconciler, webhook: Webhook | None) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(kopf.login_via_client)
 
@@ -116,12 +132,22 @@ def _registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
     async def pod(event: Any, **_: Any) -> None:
         reconciler.known.saw_pod(event["type"], event["object"])
 
+    if webhook:
+
+        @kopf.on.validate(GROUP, VERSION, PLURAL, operations=["CREATE", "UPDATE"], registry=registry)
+        async def admit(warnings: list[str], **about: Any) -> None:
+            answer = webhook.answer(about["operation"], about["new"], about["old"])
+            warnings.extend(answer.warnings)
+            if not answer.allowed:
+                raise kopf.AdmissionError(answer.message, code=HTTPStatus.FORBIDDEN)
+
     return registry
 
 
-def _kopf_settings() -> kopf.OperatorSettings:
+def _kopf_settings(webhook: Webhook | None) -> kopf.OperatorSettings:
     for name in ("kopf.objects", "aiohttp.access"):  # or one line an event, and one a probe
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").addFilter(_is_no_refusal)
     settings = kopf.OperatorSettings()
     settings.watching.label_selectors["v1", "pods"] = LABEL_SANDBOX  # on the server: other Pods cost nothing
     settings.watching.chunk_size = 50  # of objects that tenants make as large as they can
@@ -129,10 +155,17 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = _Patiently()
     settings.scanning.disabled = True  # or kopf asks for rights on all CRDs and namespaces
     settings.posting.enabled = False
+    if webhook:
+        settings.admission.server = webhook.serve  # and admission.managed stays None: kopf writes no configurations
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.progress_storage = _NoProgress()
     return settings
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """What the webhook refuses is a mistake of its user's; kopf logs it as an error of the operator's."""
+    return "failed permanently" not in record.getMessage()
 
 
 class _Patiently:

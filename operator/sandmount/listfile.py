@@ -26,9 +26,7 @@ class _Item(Model):
 
     path: StrictStr
     read_only: StrictBool = False
-    namespaces: Annotated[tuple[Annotated[StrictStr, Field(pattern=_NAMESPACES)], ...], Field(min_length=1)] | None = (
-        None
-    )
+    namespaces: Annotated[tuple[Annotated[StrictStr, Field(pattern=_NAMESPACES)], ...], Field(min_length=1)] = ()
     nodes: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     acknowledge_risk: StrictBool = False
 
@@ -198,7 +196,7 @@ def _entry(position: int, item: _Item) -> Entry | BadItem:
         root=root,
         position=position,
         read_only=item.read_only,
-        namespaces=() if "*" in (item.namespaces or ()) else tuple(dict.fromkeys(item.namespaces or ())),
+        namespaces=() if "*" in item.namespaces else tuple(dict.fromkeys(item.namespaces)),
         nodes=tuple(sorted(item.nodes.items())),
         acknowledge_risk=item.acknowledge_risk,
     )

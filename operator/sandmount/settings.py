@@ -29,6 +29,14 @@ class OnRevoke(StrEnum):
     WARN = "Warn"
 
 
+class Admission(StrEnum):
+    """What the admission webhook does with a Sandbox that the operator would not run."""
+
+    OFF = "Off"  # there is no webhook
+    WARN = "Warn"
+    DENY = "Deny"
+
+
 class Settings(BaseModel):
     """All settings; frozen, made once at start."""
 
@@ -52,3 +60,16 @@ class Settings(BaseModel):
 
     sweep_seconds: float = Field(default=120.0, ge=1.0, le=3600.0)
     """How often the caches are compared with a metadata-only list, in seconds."""
+
+    admission: Admission = Admission.OFF
+
+    admission_address: str = ""
+    """Address of this machine on which the admission webhook listens; empty for all."""
+
+    admission_port: int = Field(default=9443, ge=1, le=65535)
+
+    admission_service: str = Field(default="sandmount-webhook", min_length=1, max_length=63)
+    """Name of the Service, in the operator's own namespace, by which the API server calls the webhook."""
+
+    admission_secret: str = Field(default="sandmount-webhook", min_length=1)
+    """Name of the Secret, in the operator's own namespace, with the webhook's certificate."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sandmount import __version__
 from sandmount.cli import main, run
-from sandmount.settings import EmptyAllowlist, OnRevoke, SecretRefs, Settings
+from sandmount.settings import Admission, EmptyAllowlist, OnRevoke, SecretRefs, Settings
 
 NOT_SETTINGS = {"liveness", "verbose"}
 """Options of the process that are no settings of the operator."""
@@ -25,6 +25,11 @@ def test_defaults_are_the_safe_choice_where_there_is_one() -> None:
         runtime_classes=frozenset(),
         workers=16,
         sweep_seconds=120.0,
+        admission=Admission.OFF,
+        admission_address="",
+        admission_port=9443,
+        admission_service="sandmount-webhook",
+        admission_secret="sandmount-webhook",  # noqa: S106 - a name
     )
 
 
@@ -40,6 +45,11 @@ def test_defaults_are_the_safe_choice_where_there_is_one() -> None:
         ("workers", 257),
         ("sweep_seconds", 0.5),
         ("sweep_seconds", float("nan")),
+        ("admission", "deny"),
+        ("admission_port", 0),
+        ("admission_port", 65536),
+        ("admission_service", ""),
+        ("admission_secret", ""),
         ("unknown", 1),
     ],
 )
@@ -95,6 +105,11 @@ OTHERS = {
     "runtime_classes": "gvisor,kata",
     "workers": "3",
     "sweep_seconds": "60.5",
+    "admission": "Warn",
+    "admission_address": "10.0.0.1",
+    "admission_port": "8443",
+    "admission_service": "hook",
+    "admission_secret": "hook-tls",
     "liveness": "http://127.0.0.1:8080/healthz",
     "verbose": "1",
 }
@@ -102,7 +117,7 @@ OTHERS = {
 
 def test_every_setting_is_read_from_its_environment_variable() -> None:
     found = parsed([], {f"SANDMOUNT_{k.upper()}": v for k, v in OTHERS.items()})
-    assert found == {**OTHERS, "workers": 3, "sweep_seconds": 60.5, "verbose": True}
+    assert found == {**OTHERS, "workers": 3, "sweep_seconds": 60.5, "admission_port": 8443, "verbose": True}
 
 
 def test_an_option_wins_over_the_environment() -> None:
@@ -116,6 +131,8 @@ def test_an_option_wins_over_the_environment() -> None:
         ("empty-allowlist", "maybe", "'maybe' is not one of 'allow', 'deny'"),
         ("secret-refs", "yes", "'yes' is not one of 'allow', 'deny'"),
         ("on-revoke", "terminate", "'terminate' is not one of 'Terminate', 'Warn'"),
+        ("admission", "deny", "'deny' is not one of 'Off', 'Warn', 'Deny'"),
+        ("admission-port", "0", "admission_port: Input should be greater than or equal to 1"),
         ("workers", "many", "'many' is not a valid integer"),
         ("workers", "0", "workers: Input should be greater than or equal to 1"),
         ("workers", "257", "workers: Input should be less than or equal to 256"),

@@ -52,11 +52,13 @@ specs = mapping(
     {"image": words},
     optional={
         "imagePullPolicy": st.sampled_from(["Always", "IfNotPresent", "Never"]),
-        "imagePullSecrets": st.lists(mapping({"name": labels}), max_size=2),
+        "imagePullSecrets": st.lists(mapping({"name": labels}), max_size=2, unique_by=lambda s: s["name"]),
         "entrypoint": st.none() | commands,
         "workingDir": absolute.map(lambda p: "/w" + p),
         "env": st.lists(variables, max_size=3, unique_by=lambda v: str(v["name"])),
-        "ports": st.lists(mapping({"containerPort": st.integers(1, 65535)}), max_size=2),
+        "ports": st.lists(
+            mapping({"containerPort": st.integers(1, 65535)}), max_size=2, unique_by=lambda p: p["containerPort"]
+        ),
         "resources": mapping({}, optional={"limits": st.dictionaries(labels, quantities, max_size=2)}),
         "securityContext": mapping(
             {},
