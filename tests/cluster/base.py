@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 TESTS_LABEL = "app.kubernetes.io/part-of=sandmount-tests"
 """Tests put this label on every namespace they make; `reset` deletes nothing else of theirs."""
 
 PRODUCT_LABEL = "app.kubernetes.io/part-of=sandmount"
 """What Sandmount's own manifests carry; `reset` deletes cluster-wide objects that have it."""
+
+SIMULATED = "sandmount.test/simulated"
+"""Label and taint of simulated nodes."""
+
+ON_SIMULATED_NODES: Mapping[str, Any] = {
+    "nodeSelector": {SIMULATED: "true"},
+    "tolerations": [{"key": SIMULATED, "operator": "Exists"}],
+}
+"""What the spec of a Pod has in it that is to be on a simulated node."""
 
 Progress = Callable[[str], None]
 
@@ -93,6 +103,13 @@ class Cluster(Protocol):
     def restart(self, component: str) -> None:
         """Kill a component without warning, start it again, and wait until it answers."""
 
+    def simulate_nodes(self, count: int) -> AbstractContextManager[tuple[str, ...]]:
+        """So many nodes without a machine, inside; gives their names.
+
+        A Pod with `ON_SIMULATED_NODES` is Ready there at once, and nothing of it runs. At the end the nodes go, with
+        what is left on them.
+        """
+
 
 def say(line: str) -> None:
     """Print one line of progress at once, also where the output is not a terminal."""
@@ -125,5 +142,5 @@ def wait_for(what: str, answer: Callable[[], bool], seconds: float, *, hint: str
 
 
 def only_local(name: str, what: str) -> ClusterError:
-    """The error for a fault that only the local cluster can inject."""
+    """The error for what only the local cluster can do."""
     return ClusterError(f"{what} needs the local cluster (SANDMOUNT_CLUSTER=local); this one is {name!r}.")

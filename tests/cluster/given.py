@@ -6,6 +6,7 @@ It is theirs: nothing is started, stopped or deleted here but namespaces with th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.cluster.base import ClusterError, ComponentStatus, Status, only_local, say
@@ -71,3 +72,7 @@ class GivenCluster:
     def restart(self, component: str) -> None:
         """Refuse."""
         raise only_local(self.name, f"Restarting {component}")
+
+    def simulate_nodes(self, count: int) -> AbstractContextManager[tuple[str, ...]]:
+        """Refuse."""
+        raise only_local(self.name, f"Simulating {count} nodes")

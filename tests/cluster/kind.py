@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,10 @@ class KindCluster:
     def restart(self, component: str) -> None:
         """Refuse."""
         raise only_local(self.name, f"Restarting {component}")
+
+    def simulate_nodes(self, count: int) -> AbstractContextManager[tuple[str, ...]]:
+        """Refuse."""
+        raise only_local(self.name, f"Simulating {count} nodes")
 
     def _create(self, host_dirs: Sequence[Path]) -> None:
         for name in ("policy", "audit"):

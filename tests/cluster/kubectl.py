@@ -123,7 +123,8 @@ def delete_crd(kubectl: Kubectl) -> None:
     """Delete all Sandboxes and their definition, and wait."""
     if not kubectl.run("get", "crd", SANDBOXES, "-o", "name", "--ignore-not-found"):
         return
-    for item in kubectl.items(SANDBOXES, "--all-namespaces"):
-        meta = item["metadata"]
-        kubectl.run("delete", SANDBOXES, meta["name"], "-n", meta["namespace"], "--wait=false", "--ignore-not-found")
+    kind = SANDBOXES.partition(".")[0]
+    # Each namespace with one request: there may be thousands, and kubectl would ask for one after the other.
+    for version, namespace in {(i["apiVersion"], i["metadata"]["namespace"]) for i in kubectl.items(SANDBOXES, "-A")}:
+        kubectl.run("delete", "--raw", f"/apis/{version}/namespaces/{namespace}/{kind}", seconds=GONE_SECONDS)
     kubectl.run("delete", "crd", SANDBOXES, "--ignore-not-found", seconds=GONE_SECONDS)

@@ -82,8 +82,8 @@ def test_a_given_kubeconfig_that_is_not_there_is_said_so() -> None:
 
 
 @pytest.mark.parametrize("environ", [{"SANDMOUNT_KUBECONFIG": "/k"}, {}])
-def test_faults_are_for_the_local_cluster_only(environ: dict[str, str]) -> None:
+def test_faults_and_simulated_nodes_are_for_the_local_cluster_only(environ: dict[str, str]) -> None:
     cluster = choose(environ, WITH_KIND)
-    for fault in (cluster.compact_etcd, lambda: cluster.restart("etcd")):
+    for fault in (cluster.compact_etcd, lambda: cluster.restart("etcd"), lambda: cluster.simulate_nodes(1)):
         with pytest.raises(ClusterError, match="SANDMOUNT_CLUSTER=local"):
             fault()

@@ -14,7 +14,7 @@ import pytest
 from tests.cluster import ClusterError
 from tests.cluster.image import busybox_files, image_archive, tar_of
 from tests.cluster.local import cgroups, containerd, control_plane, kubelet, network, state
-from tests.cluster.local.build import MODULES, binaries, parse_go_version, read_binaries
+from tests.cluster.local.build import MODULES, always_needed, binaries, parse_go_version, read_binaries
 from tests.cluster.local.component import flags
 from tests.cluster.local.layout import Layout
 from tests.cluster.local.state import State
@@ -37,13 +37,17 @@ KUBERNETES = {"kube-apiserver", "kube-controller-manager", "kube-scheduler", "ku
 
 def test_what_is_built_comes_from_go_mod() -> None:
     found = binaries()
-    assert set(found) == KUBERNETES | {"containerd", "containerd-shim-runc-v2", "ctr", "etcd"}
+    assert set(found) == KUBERNETES | {"containerd", "containerd-shim-runc-v2", "ctr", "etcd", "kwok"}
     versions = {found[name].version for name in KUBERNETES}
     assert len(versions) == 1
     version = versions.pop()
     assert f"k8s.io/kubernetes {version}" in (MODULES / "kubernetes" / "go.mod").read_text()
     assert found["kubelet"].path(Path("/bin")) == Path(f"/bin/kubernetes-{version}/kubelet")
     assert f"version.gitVersion={version}" in found["kubelet"].ldflags
+
+
+def test_no_cluster_waits_for_the_build_of_kwok() -> None:
+    assert {binary.name for binary in always_needed()} == set(binaries()) - {"kwok"}
 
 
 def test_no_go_mod_names_where_modules_come_from() -> None:

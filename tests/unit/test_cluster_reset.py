@@ -28,7 +28,7 @@ class Recorder(Kubectl):
 
     def items(self, *args: str) -> list[dict[str, Any]]:
         if args[0] == SANDBOXES:
-            return [{"metadata": {"name": "demo", "namespace": "default"}}]
+            return [{"apiVersion": "sandmount.dev/v1", "metadata": {"name": "demo", "namespace": "default"}}]
         names = self.namespaces if TESTS_LABEL in args else []
         return [{"metadata": {"name": name}} for name in names]
 
@@ -44,8 +44,8 @@ def test_webhooks_go_before_what_they_could_refuse() -> None:
     reset_cluster(kubectl, is_ours=True)
     order = [line.split(" ")[0] for line in kubectl.deleted]
     webhook = order.index("validatingwebhookconfigurations.admissionregistration.k8s.io")
-    assert webhook < order.index(SANDBOXES) < order.index("crd") < order.index("namespace")
-    assert f"{SANDBOXES} demo -n default" in kubectl.deleted
+    sandboxes = order.index("/apis/sandmount.dev/v1/namespaces/default/sandboxes")
+    assert webhook < sandboxes < order.index("crd") < order.index("namespace")
 
 
 def test_without_the_crd_it_is_not_deleted() -> None:

