@@ -2,11 +2,15 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import yaml
 
 from tests.cluster.kubectl import SANDBOXES
 from tests.e2e.conftest import Sandboxes, host_volume
-from tests.support import Kube, OperatorProcess, wait_until
+from tests.support import Json, Kube, OperatorProcess, wait_until
 from tests.support.kubectl import ALLOWLIST_NAME, OPERATOR_NAMESPACE, condition_of
 
 
@@ -127,3 +131,91 @@ def test_a_user_s_words_in_the_status_widen_nothing(
     wait_until("the status is mended", lambda: sandboxes.get("liar")["status"]["phase"] == "Failed", 20)
     assert "volumes" not in sandboxes.get("liar")["status"]
     assert sandboxes.pod("liar") is None
+
+
+def test_a_read_only_entry_says_what_to_write_and_then_grants(sandboxes: Sandboxes, kube: Kube, shared: Path) -> None:
+    (shared / "file").write_text("as it was\n")
+    kube.set_allowlist(yaml.safe_dump([{"path": str(shared), "readOnly": True}]))
+    sandboxes.apply("reader", host_volume(shared))
+    ready = sandboxes.wait_reason("reader", "HostPathReadOnly")
+    assert ready["message"] == (
+        f'volume "data": host.path "{shared}" is read-only here: set readOnly: true on the volume; '
+        f'allowed here: at or below "{shared}" (read-only)'
+    )
+    assert sandboxes.pod("reader") is None
+    sandboxes.apply("reader", host_volume(shared, readOnly=True))
+    (volume,) = sandboxes.wait_ready("reader")["status"]["volumes"]
+    assert (volume["root"], volume["readOnly"]) == (str(shared), True)
+    code, said = sandboxes.sh("reader", "cat /mnt/data/file; echo x > /mnt/data/file")
+    assert code != 0 and "as it was" in said and "Read-only" in said
+    assert (shared / "file").read_text() == "as it was\n"
+
+
+def test_a_more_specific_entry_takes_over_with_a_new_pod(sandboxes: Sandboxes, kube: Kube, shared: Path) -> None:
+    inner = shared / "inner"
+    outer: Json = {"path": str(shared), "readOnly": True}
+    kube.set_allowlist(yaml.safe_dump([outer]))
+    sandboxes.apply("moves", host_volume(inner / "deep", readOnly=True))
+    (before,) = sandboxes.wait_ready("moves")["status"]["volumes"]
+    assert (before["root"], before["subPath"]) == (str(shared), "inner/deep")
+    kube.set_allowlist(yaml.safe_dump([outer, {"path": str(inner)}]))
+
+    def has_moved() -> bool:
+        volumes = sandboxes.get("moves")["status"].get("volumes") or [{}]
+        return (volumes[0].get("root"), volumes[0].get("subPath")) == (str(inner), "deep")
+
+    wait_until("the Pod mounts through the inner root", has_moved, 60)
+    sandboxes.wait_ready("moves")
+
+
+def test_a_root_is_used_on_the_nodes_that_hold_it(sandboxes: Sandboxes, kube: Kube, shared: Path) -> None:
+    key = f"has-{sandboxes.namespace}"
+    kube.set_allowlist(yaml.safe_dump([{"path": str(shared), "nodes": {key: "yes"}}]))
+    sandboxes.apply("picky", host_volume(shared))
+    assert "affinity" in sandboxes.wait_reason("picky", "Unschedulable")["message"]
+    with labelled(kube, kube.ready_nodes()[0], key, "yes"):
+        sandboxes.wait_ready("picky")
+
+
+def test_grants_and_denials_are_recorded_once_with_the_list_that_decided(
+    sandboxes: Sandboxes, kube: Kube, shared: Path
+) -> None:
+    def version() -> str:
+        metadata = kube.get("configmap", ALLOWLIST_NAME, OPERATOR_NAMESPACE)["metadata"]
+        return f"{metadata['uid']}/{metadata['resourceVersion']}"
+
+    first = version()
+    sandboxes.apply("audited", host_volume(shared / "x", subPath="y"))
+    sandboxes.wait_ready("audited")
+    kube.set_allowlist("none")
+    sandboxes.wait_reason("audited", "HostPathNotAllowed")
+    wait_until("the Pod is gone", lambda: sandboxes.pod("audited") is None, 60)
+    granted, denied = records(sandboxes, "audited")
+    uid, path = sandboxes.get("audited")["metadata"]["uid"], str(shared / "x" / "y")
+    for record in (granted, denied):
+        assert (record["uid"], record["volume"]) == (uid, "data")
+    assert (granted["decision"], granted["path"], granted["entry"], granted["subPath"], granted["list"]) == (
+        "granted",
+        path,
+        str(shared),
+        "x/y",
+        first,
+    )
+    assert (denied["decision"], denied["reason"], denied["list"]) == ("denied", "HostPathNotAllowed", version())
+
+
+@contextmanager
+def labelled(kube: Kube, node: str, key: str, value: str) -> Iterator[None]:
+    """Inside, the node has this label."""
+    kube.run("label", "node", node, f"{key}={value}")
+    try:
+        yield
+    finally:
+        kube.run("label", "node", node, f"{key}-")
+
+
+def records(sandboxes: Sandboxes, name: str) -> list[Json]:
+    """The operator's records of decisions on a Sandbox."""
+    lines = [line for line in sandboxes.log.read_text().splitlines() if " sandmount.decisions: " in line]
+    found = [json.loads(line[line.index("{") :]) for line in lines]
+    return [r for r in found if (r["namespace"], r["sandbox"]) == (sandboxes.namespace, name)]

@@ -1,0 +1,25 @@
+"""A ground for attacks: the fixtures of the e2e tests, with a canary next to the root."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.attack.canary import Canary
+from tests.attack.ground import Ground
+from tests.e2e.conftest import USER, Sandboxes, host, kube, operator, sandboxes, shared
+
+__all__ = ["host", "kube", "operator", "sandboxes", "shared"]
+
+
+@pytest.fixture
+def canary(host: Path) -> Canary:
+    """A tree outside of every root."""
+    return Canary.plant(host / "outside", USER)
+
+
+@pytest.fixture
+def ground(sandboxes: Sandboxes, host: Path, shared: Path, canary: Canary) -> Ground:
+    """A root that is on the allowlist, and the canary next to it."""
+    found = Ground(sandboxes, host, shared, canary)
+    found.begin()
+    return found
