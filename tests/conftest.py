@@ -4,7 +4,6 @@
 elsewhere there is one worker.
 """
 
-import os
 import subprocess
 import tempfile
 import uuid
@@ -19,10 +18,10 @@ from tests.cluster import Cluster, ClusterError, choose
 from tests.cluster.base import TESTS_LABEL
 from tests.cluster.local import mounts
 from tests.cluster.local.cluster import LocalCluster
+from tests.support.fixtures import host, kube, operator, sandboxes, shared
+from tests.support.places import HOST_DIRECTORY
 
-_OURS = "/srv/sandmount-tests" if os.getuid() == 0 else f"{Path.home()}/.cache/sandmount-tests"
-HOST_DIRECTORY = Path(os.environ.get("SANDMOUNT_TEST_DIR", _OURS))
-"""Directories of the host that tests mount are made below this one."""
+__all__ = ["host", "kube", "operator", "sandboxes", "shared"]
 
 WORKERS = 3
 """Clusters side by side; their tests mostly wait for a kubelet."""

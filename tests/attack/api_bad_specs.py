@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.e2e.conftest import IMAGE, host_volume
 from tests.support import Json
+from tests.support.fixtures import IMAGE, host_volume
 
 INVALID = "InvalidSpec"
 

@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 from tests.attack.api_support import WRITE, allowlist, config_map, pods_followed, script, wait_until_still
-from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Json, wait_until
+from tests.support.fixtures import Recorder, Sandboxes, host_volume
 
 DENIED = "HostPathNotAllowed"
 

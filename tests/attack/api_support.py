@@ -15,8 +15,8 @@ from sandmount.judgement import decisions
 from sandmount.listfile import parse
 from sandmount.pod import build_pod
 from sandmount.settings import EmptyAllowlist
-from tests.e2e.conftest import Sandboxes
 from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support.fixtures import Sandboxes
 from tests.support.kubectl import ALLOWLIST_KEY, ALLOWLIST_NAME, OPERATOR_NAMESPACE
 
 WRITE = """

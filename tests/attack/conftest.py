@@ -6,9 +6,7 @@ import pytest
 
 from tests.attack.canary import Canary
 from tests.attack.ground import Ground
-from tests.e2e.conftest import USER, Sandboxes, host, kube, operator, sandboxes, shared
-
-__all__ = ["host", "kube", "operator", "sandboxes", "shared"]
+from tests.support.fixtures import USER, Sandboxes
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ and that the same attack escapes with one that mounts the requested paths (test_
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from pathlib import Path
 from tests.attack.canary import Canary, Facts, differences, facts
 from tests.cluster import ClusterError
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes
 from tests.support import Json, wait_until
+from tests.support.fixtures import Sandboxes
 from tests.support.kubectl import condition_of
 
 GREEDY = """
@@ -47,6 +48,8 @@ FAILED_MOUNT = "FailedMount"
 COMPLETED = "Completed"
 FAILED = "PodFailed"
 SECONDS = 120.0
+PAUSE = 0.3
+"""Seconds between two questions to the API server: asking takes time from what is waited for."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ class Ground:
             try:
                 self.sandboxes.kube.apply(manifest)
             except ClusterError as error:
+                if "is invalid" not in str(error):
+                    raise
                 refused[name] = str(error)
         return refused
 
@@ -179,6 +184,7 @@ class Ground:
                 how = how_it_ended(sandbox) or (FAILED_MOUNT if name in no_mount else None)
                 if how is not None and name in waited_for:
                     found[name] = how
+            time.sleep(0 if waited_for == found.keys() else PAUSE)
             return waited_for == found.keys()
 
         def explain() -> str:

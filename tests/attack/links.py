@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.attack.ground import GREEDY, LOOK, Attempt, Ground, Result
-from tests.e2e.conftest import USER, host_volume
+from tests.support.fixtures import USER, host_volume
 
 Target = Callable[[Path, Path], str | Path]
 """The directory in which a link stands, and the canary's path, to what the link says."""

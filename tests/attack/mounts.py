@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import USER
+from tests.support.fixtures import USER
 
 
 @contextmanager

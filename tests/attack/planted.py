@@ -6,7 +6,7 @@ import json
 import os
 
 from tests.attack.ground import COMPLETED, GREEDY, Attempt, Ground, Result
-from tests.e2e.conftest import USER, host_volume
+from tests.support.fixtures import USER, host_volume
 
 PLANT = """
 cd /mnt/data

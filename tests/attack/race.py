@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.attack.canary import SECRET, Facts
 from tests.attack.exchange import LINK, MISSING, TRASH, exchanging
-from tests.attack.ground import Attempt, Ground
-from tests.e2e.conftest import USER, host_volume
+from tests.attack.ground import PAUSE, Attempt, Ground
 from tests.support import wait_until
+from tests.support.fixtures import USER, host_volume
 
 DECOY = "decoy"
 SECONDS = 300.0
@@ -128,6 +129,7 @@ def race(ground: Ground, sandboxes: int, starts: int, ran: int) -> Race:
     seen: list[Path] = []
 
     def enough() -> bool:
+        time.sleep(PAUSE)
         seen[:] = [path for path in loot.iterdir() if path.name != SECRET]
         return len(seen) >= ran and len(seen) + refusals(ground) >= starts
 

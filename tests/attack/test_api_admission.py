@@ -12,9 +12,9 @@ import pytest
 
 from tests.attack.api_support import WRITE, script, writes
 from tests.cluster import Cluster
-from tests.e2e.conftest import Sandboxes, host_volume
 from tests.support import Json, Kube, wait_until
 from tests.support.audit import AuditLog
+from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.kubectl import condition_of
 
 pytest_plugins = ["tests.attack.api_fixtures"]

@@ -22,9 +22,9 @@ from tests.attack.api_support import (
     writes,
 )
 from tests.cluster import Cluster
-from tests.e2e.conftest import IMAGE, USER, Sandboxes, host_volume
 from tests.support import Json
 from tests.support.audit import AuditLog
+from tests.support.fixtures import IMAGE, USER, Sandboxes, host_volume
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback")

@@ -20,8 +20,8 @@ from tests.attack.api_support import (
     wait_until_still,
     wait_until_written,
 )
-from tests.e2e.conftest import IMAGE, Sandboxes, host_volume
 from tests.support import Json, OperatorProcess
+from tests.support.fixtures import IMAGE, Sandboxes, host_volume
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback")

@@ -18,8 +18,8 @@ from tests.attack.api_support import (
     wait_until_written,
 )
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Json, Kube
+from tests.support.fixtures import Recorder, Sandboxes, host_volume
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback")

@@ -24,8 +24,8 @@ from tests.attack.api_support import (
     writes,
 )
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes, host_volume
 from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.kubectl import ALLOWLIST_NAME, MANAGER, OPERATOR_NAMESPACE, tail
 
 pytest_plugins = ["tests.attack.api_fixtures"]

@@ -18,7 +18,7 @@ from sandmount.api import Volume
 from sandmount.listfile import parse
 from sandmount.paths import HOST_CRITICAL
 from sandmount.settings import EmptyAllowlist
-from tests.e2e.conftest import host_volume
+from tests.support.fixtures import host_volume
 
 NAMES = ("a", "b", "ab", "etc", "var")
 NAMESPACES = ("team", "ci-1", "ci", "other")

@@ -22,8 +22,8 @@ from tests.attack.api_support import (
     wait_until_written,
     writes,
 )
-from tests.e2e.conftest import Sandboxes, host_volume
 from tests.support import Json, OperatorProcess, wait_until
+from tests.support.fixtures import Sandboxes, host_volume
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback")

@@ -20,8 +20,8 @@ from tests.attack.api_support import (
     wait_until_written,
 )
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes, host_volume
 from tests.support import Kube, OperatorProcess, wait_until
+from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.kubectl import condition_of
 
 pytest_plugins = ["tests.attack.api_fixtures"]

@@ -23,8 +23,8 @@ from tests.attack.api_support import (
 )
 from tests.attack.canary import Canary, differences, facts
 from tests.cluster import ClusterError
-from tests.e2e.conftest import Sandboxes, host_volume
 from tests.support import Json, OperatorProcess
+from tests.support.fixtures import Sandboxes, host_volume
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback")

@@ -24,9 +24,9 @@ from tests.attack.api_support import (
 from tests.attack.canary import Canary, differences, facts
 from tests.cluster import Cluster, ClusterError
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes, host_volume
 from tests.support import Json, Kube, wait_until
 from tests.support.audit import AuditLog
+from tests.support.fixtures import Sandboxes, host_volume
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback")

@@ -22,8 +22,8 @@ from tests.attack.api_support import (
     writes,
 )
 from tests.attack.canary import Canary, differences, facts
-from tests.e2e.conftest import IMAGE, USER, Sandboxes, host_volume
 from tests.support import Kube
+from tests.support.fixtures import IMAGE, USER, Sandboxes, host_volume
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback")

@@ -9,8 +9,8 @@ import pytest
 
 from tests.attack.api_races import DENIED, race, writer
 from tests.attack.api_support import away, other_settings, uid_of, wait_until_no_pod, wait_until_still, writes
-from tests.e2e.conftest import Recorder, Sandboxes
 from tests.support import OperatorProcess
+from tests.support.fixtures import Recorder, Sandboxes
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("warning_only", "no_traceback")

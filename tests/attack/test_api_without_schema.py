@@ -17,8 +17,8 @@ from tests.attack.api_support import WRITE, host_mounts, patch, script, uid_of, 
 from tests.attack.canary import Canary, differences, facts
 from tests.cluster import ClusterError
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import IMAGE, Sandboxes, host_volume
 from tests.support import Json, Kube, wait_until
+from tests.support.fixtures import IMAGE, Sandboxes, host_volume
 from tests.support.kubectl import condition_of
 
 pytest_plugins = ["tests.attack.api_fixtures"]

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.attack.ground import COMPLETED, REFUSED_BY_API, Attempt, Ground
-from tests.e2e.conftest import host_volume
+from tests.support.fixtures import host_volume
 
 REFUSED = (
     "..", "../..", "a/..", "a/../..", "./..", ".", "./a", "a/.", "a//b", "a/", "a\0", "..\0", "\0..", "..\n", "\n..",

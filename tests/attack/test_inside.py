@@ -8,8 +8,8 @@ import pytest
 
 from tests.attack.canary import differences, facts
 from tests.attack.ground import COMPLETED, Attempt, Ground
-from tests.e2e.conftest import USER, host_volume
 from tests.support import Json
+from tests.support.fixtures import USER, host_volume
 
 PRIVILEGES = """
 grep -E '^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status

@@ -10,7 +10,7 @@ import pytest
 
 from tests.attack.ground import COMPLETED, Attempt, Ground
 from tests.attack.mounts import mounted
-from tests.e2e.conftest import USER, host_volume
+from tests.support.fixtures import USER, host_volume
 
 LEAVE_SETUID = "cp /mnt/data/id /mnt/data/left && chmod 4755 /mnt/data/left && stat -c '%u %a' /mnt/data/left"
 AS_ROOT = {"securityContext": {"runAsUser": 0, "runAsGroup": 0}}

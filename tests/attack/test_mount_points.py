@@ -3,7 +3,7 @@
 import os
 
 from tests.attack.ground import COMPLETED, GREEDY, REFUSED_BY_API, Attempt, Ground
-from tests.e2e.conftest import USER, host_volume
+from tests.support.fixtures import USER, host_volume
 
 RUNTIME_PLACES = (
     "/", "//", "/.", "/proc", "/proc/", "/proc/1", "/proc/self/root", "/proc/sys/kernel", "/sys", "/sys/fs/cgroup",

@@ -12,7 +12,9 @@ import pytest
 from tests.attack.ground import Ground
 from tests.attack.mounts import mounted
 from tests.attack.race import race
-from tests.e2e.conftest import Recorder
+from tests.support.fixtures import Recorder
+
+pytestmark = pytest.mark.alone  # it keeps the machine busy
 
 STARTS = 300
 RAN = 120

@@ -13,8 +13,8 @@ from tests.attack.links import LINKS, follow
 from tests.attack.planted import planted_by_a_neighbour, swapped_before_a_restart, write_through_a_writable_root
 from tests.attack.race import race
 from tests.cluster import Cluster
-from tests.e2e.conftest import Recorder
 from tests.support import OperatorProcess
+from tests.support.fixtures import Recorder
 from tests.support.installation import REPOSITORY
 
 RAW_BUILD = REPOSITORY / "tests" / "attack" / "raw_build"

@@ -8,8 +8,8 @@ from tests.attack.canary import differences, facts
 from tests.attack.ground import COMPLETED, Attempt, Ground
 from tests.attack.mounts import mounted
 from tests.attack.planted import write_through_a_writable_root
-from tests.e2e.conftest import USER, Sandboxes, host_volume
 from tests.support import Json
+from tests.support.fixtures import USER, Sandboxes, host_volume
 
 WRITE_EVERYWHERE = """
 for place in $PLACES; do

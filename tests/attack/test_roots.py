@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.attack.canary import SECRET
 from tests.attack.ground import COMPLETED, Attempt, Ground
-from tests.e2e.conftest import USER, host_volume
+from tests.support.fixtures import USER, host_volume
 
 DENIED = "HostPathNotAllowed"
 REFUSED = "CreateContainerConfigError"

@@ -17,9 +17,9 @@ from sandmount.certificates import DEFAULT_PATH
 from sandmount.settings import Settings
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import IMAGE, Sandboxes, host_volume
 from tests.e2e.webhook import HOST, NAME, ask, endpoint, fed, introduce, is_served, put, rendered, secret, served
 from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support.fixtures import IMAGE, Sandboxes, host_volume
 from tests.support.installation import SERVICE_ACCOUNT
 from tests.support.kubectl import OPERATOR_NAMESPACE, tail
 

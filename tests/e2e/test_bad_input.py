@@ -8,9 +8,9 @@ import pytest
 
 from tests.cluster import Cluster, ClusterError
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Json, Kube, OperatorProcess
 from tests.support.audit import AuditLog
+from tests.support.fixtures import Recorder, Sandboxes, host_volume
 
 QUIET_SECONDS = 3
 

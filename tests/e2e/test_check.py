@@ -17,8 +17,8 @@ from sandmount.cli import main
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
 from tests.e2e.cases_check import Case, Chance
-from tests.e2e.conftest import Recorder
 from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support.fixtures import Recorder
 from tests.support.installation import REPOSITORY
 from tests.support.kubectl import ALLOWLIST_KEY, ALLOWLIST_NAME, OPERATOR_NAMESPACE, condition_of
 

@@ -14,9 +14,9 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
-from tests.conftest import HOST_DIRECTORY
 from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.installation import REPOSITORY
+from tests.support.places import HOST_DIRECTORY
 
 RUN = REPOSITORY / "examples" / "host-volume-mount" / "run.py"
 NAMESPACE = "sandmount-demo"

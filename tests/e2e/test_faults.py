@@ -15,9 +15,9 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Recorder, Sandboxes, host_volume
 from tests.support import Json, OperatorProcess, wait_until
 from tests.support.audit import AuditLog, counted
+from tests.support.fixtures import Recorder, Sandboxes, host_volume
 from tests.support.kubectl import is_true, tail
 
 WAIT = 120.0

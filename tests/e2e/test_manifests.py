@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.e2e.conftest import Sandboxes
 from tests.support import Json, Kube, OperatorProcess
+from tests.support.fixtures import Sandboxes
 from tests.support.installation import CRDS, MANIFESTS
 
 

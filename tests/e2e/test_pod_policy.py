@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.conftest import IMAGE, Sandboxes, host_volume
 from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support.fixtures import IMAGE, Sandboxes, host_volume
 from tests.support.installation import MANIFESTS, SERVICE_ACCOUNT
 from tests.support.kubectl import OPERATOR_NAMESPACE
 

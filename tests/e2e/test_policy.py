@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from tests.cluster.kubectl import SANDBOXES
-from tests.e2e.conftest import Sandboxes, host_volume
 from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.kubectl import ALLOWLIST_NAME, OPERATOR_NAMESPACE, condition_of
 
 
@@ -190,6 +190,9 @@ def test_grants_and_denials_are_recorded_once_with_the_list_that_decided(
     kube.set_allowlist("none")
     sandboxes.wait_reason("audited", "HostPathNotAllowed")
     wait_until("the Pod is gone", lambda: sandboxes.pod("audited") is None, 60)
+    wait_until(
+        "both decisions are recorded", lambda: len(records(sandboxes, "audited")) == 2, 20, sandboxes.log.read_text
+    )
     granted, denied = records(sandboxes, "audited")
     uid, path = sandboxes.get("audited")["metadata"]["uid"], str(shared / "x" / "y")
     for record in (granted, denied):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import USER, Sandboxes, host_volume
 from tests.support import Json, Kube
+from tests.support.fixtures import USER, Sandboxes, host_volume
 from tests.support.kubectl import condition_of
 
 CANARY = "what-nobody-inside-may-read"

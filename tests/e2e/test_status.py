@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sandmount.reconcile import QUIET_SECONDS
 from tests.cluster import Cluster
-from tests.e2e.conftest import USER, Recorder, Sandboxes, host_volume
 from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.audit import AuditLog
+from tests.support.fixtures import USER, Recorder, Sandboxes, host_volume
 from tests.support.kubectl import condition_of
 
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"

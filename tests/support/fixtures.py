@@ -12,9 +12,9 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
-from tests.conftest import HOST_DIRECTORY
 from tests.support import Json, Kube, OperatorProcess
 from tests.support.kubectl import condition_of, is_true
+from tests.support.places import HOST_DIRECTORY
 
 Recorder = Callable[[str, object], None]
 """pytest's record_property: a name and a figure, printed at the end of the run."""
