@@ -17,6 +17,7 @@ from tests.attack.api_support import (
     script,
     uid_of,
     wait_until_gone,
+    wait_until_no_pod,
     wait_until_still,
     wait_until_written,
 )
@@ -149,8 +150,7 @@ def test_a_forged_pod_of_a_denied_sandbox_does_not_stay_and_is_not_vouched_for(
     sandboxes.apply("denied", host_volume(outside), entrypoint=script(WRITE), terminationGracePeriodSeconds=1)
     sandboxes.wait_reason("denied", "HostPathNotAllowed")
     pod_user.apply(genuine_pod(sandboxes.get("denied"), f"- {outside}"))
-    uid = uid_of(sandboxes.pod("denied"))
-    wait_until_gone(sandboxes, "denied", uid)
+    wait_until_no_pod(sandboxes, "denied")
     wait_until_still(outside / "denied")
     status = sandboxes.get("denied")["status"]
     sandboxes.wait_reason("denied", "HostPathNotAllowed")
