@@ -6,7 +6,9 @@ become a Pod. Bounds and rules are those of the schema. A bad spec is a value he
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -32,6 +34,7 @@ from sandmount.fields import (
     HostPath,
     Id,
     Image,
+    Instant,
     MountPath,
     NodeLabels,
     Port,
@@ -40,6 +43,7 @@ from sandmount.fields import (
     Quantity,
     Seconds,
     SubPath,
+    Timeout,
     WorkingDir,
     at_most_in_all,
 )
@@ -67,9 +71,9 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:
         """The fields that differ from their defaults, with the names that Kubernetes uses."""
-        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(without))
 
 
 class _OneOf(Model):
@@ -277,6 +281,17 @@ class SecretName(Model):
     name: DnsSubdomain
 
 
+class ExpiryPolicy(StrEnum):
+    """What becomes of a Sandbox whose deadline has passed."""
+
+    RETAIN = "Retain"  # its Pod goes, and it stays as a record
+    DELETE = "Delete"
+
+
+LIFECYCLE = frozenset({"timeout_seconds", "expires_at", "expiry_policy", "paused"})
+"""Fields of a spec that no Pod is built from: a change of them never replaces one."""
+
+
 class SandboxSpec(Model):
     """What a user asks for. Defaults are those of the schema, where a scalar, and of Kubernetes in lists."""
 
@@ -295,6 +310,10 @@ class SandboxSpec(Model):
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     termination_grace_period_seconds: Annotated[StrictInt, Field(ge=0, le=300)] = 10
     readiness_probe: Probe | None = None
+    timeout_seconds: Timeout | None = None
+    expires_at: Instant | None = None
+    expiry_policy: ExpiryPolicy = ExpiryPolicy.RETAIN
+    paused: StrictBool = False
     volumes: Annotated[tuple[Volume, ...], Field(max_length=32)] = ()
 
     @model_validator(mode="after")

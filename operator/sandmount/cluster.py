@@ -139,6 +139,36 @@ class ApiServer:
         """Reads a Sandbox."""
         return await self._ask("GET", _sandbox(key))
 
+    async def delete_sandbox(self, key: Key, uid: str, resource_version: str) -> Json | Unanswered:
+        """Deletes the Sandbox with this uid, if nobody has changed it since ``resource_version``; its Pod follows."""
+        options: Json = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+        }
+        return await self._ask("DELETE", _sandbox(key), body=options)
+
+    async def get_node(self, name: str) -> Json | Unanswered:
+        """Reads a Node."""
+        return await self._ask("GET", f"/api/v1/nodes/{quote(name)}")
+
+    async def list_pod_warnings(self, namespace: str) -> list[Json]:
+        """The warnings about Pods of a namespace. Raises Transient when they cannot be read."""
+        path = f"/api/v1/namespaces/{quote(namespace)}/events"
+        query = {"fieldSelector": "involvedObject.kind=Pod,type=Warning", "limit": str(PAGE)}
+        found: list[Json] = []
+        while True:
+            page = await self._ask("GET", path, query=query)
+            if isinstance(page, Missing):
+                return found
+            if isinstance(page, Unanswered):
+                raise Transient(f"{path} cannot be listed: {words(page)} {_RIGHTS}")
+            found += page["items"] or ()
+            if not page["metadata"].get("continue"):
+                return found
+            query["continue"] = page["metadata"]["continue"]
+
     async def get_config_map(self, namespace: str, name: str) -> Json | Unanswered:
         """Reads a ConfigMap."""
         return await self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}")

@@ -6,11 +6,12 @@ Only what one value can be checked for; what fields have to do with each other i
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainValidator, StrictInt, StrictStr
 
-from sandmount import paths
+from sandmount import paths, times
 
 MAX_TEXT = 131072
 """Characters of all arguments of a command, or of all values of environment variables, together."""
@@ -87,6 +88,12 @@ def _image(name: str) -> str:
     return name
 
 
+def _instant(value: object) -> datetime:
+    if found := times.parse(value):
+        return found
+    raise ValueError("is not a time; write one with its offset from UTC, such as 2026-12-01T00:00:00Z")
+
+
 Quantity = Annotated[int | str, PlainValidator(_quantity)]
 PortOrName = Annotated[int | str, PlainValidator(_port_or_name)]
 Image = Annotated[StrictStr, Field(min_length=1, max_length=512), AfterValidator(_image)]
@@ -98,6 +105,8 @@ Argument = Annotated[StrictStr, Field(max_length=8192)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 PortName = Annotated[StrictStr, AfterValidator(_port_name)]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
+Timeout = Annotated[StrictInt, Field(ge=60, le=315_360_000)]
+Instant = Annotated[datetime, PlainValidator(_instant)]
 HostPath = Annotated[StrictStr, AfterValidator(_host_path)]
 MountPath = Annotated[StrictStr, AfterValidator(_mount_path)]
 SubPath = Annotated[StrictStr, AfterValidator(_sub_path)]

@@ -5,8 +5,10 @@ Whole objects are not kept: a Pod is tens of kilobytes, and nothing may depend o
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from sandmount import times
 from sandmount.api import (
     ANNOTATION_BUILT_FROM,
     API_VERSION,
@@ -21,11 +23,11 @@ from sandmount.api import (
     Volume,
     parse_spec,
 )
+from sandmount.memory import CONDITION, Memory, recall
+from sandmount.trouble import Trouble, condition, ever_ran, find_trouble, is_disrupted
 
 _COLLECTORS = {"foregroundDeletion", "orphan"}
 """Finalizers of the garbage collector itself."""
-
-_CONDITION = ("type", "status", "lastTransitionTime", "reason", "message")
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -45,6 +47,9 @@ class Sandbox:
     """Whether somebody's finalizer keeps it although it is being deleted; the garbage collector then leaves its Pod."""
     spec: SandboxSpec | InvalidSpec
     status: Mapping[str, Any]
+    memory: Memory
+    """What that status says about the past."""
+    created: datetime | None = None
 
     @property
     def key(self) -> Key:
@@ -53,11 +58,15 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why something is not running, in Kubernetes' own words: a CamelCase reason and a sentence."""
+class Node:
+    """A node that was looked up by its name; not ``found`` when there is no such node."""
 
-    reason: str
-    message: str
+    name: str
+    found: bool
+    ready: bool = False
+    message: str = ""
+    """What its condition Ready says."""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,18 @@ class Pod:
     """Why it is not ready, when the Pod's status says so."""
     recursive_read_only: Mapping[str, str] = field(default_factory=dict)
     """Mount path to ``Enabled`` or ``Disabled``, as the kubelet reports it."""
+    disrupted: bool = False
+    """Whether it failed for a reason that is not its container's own: it may do better on another try."""
+    ends_at: datetime | None = None
+    """When its time to end is over; None when nobody has asked it to."""
+    scheduled_at: datetime | None = None
+    """When it got its node."""
+    kept_to: str = ""
+    """The one node that its affinity names."""
+    cut_off: bool = False
+    """Whether its container is ready as the kubelet last said, and the Pod is not: its node may be lost."""
+    restarted: bool = False
+    """Whether the kubelet has started its container again."""
 
     @property
     def key(self) -> Key:
@@ -112,7 +133,7 @@ def parse_named_spec(name: str, raw: object) -> SandboxSpec | InvalidSpec:
 
 def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
     """A Sandbox from the API server's JSON."""
-    metadata = raw["metadata"]
+    metadata, status = raw["metadata"], _stored_status(raw.get("status"))
     return Sandbox(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -122,7 +143,9 @@ def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
         deleting="deletionTimestamp" in metadata,
         held=bool(set(metadata.get("finalizers") or ()) - _COLLECTORS),
         spec=parse_named_spec(metadata["name"], raw.get("spec")),
-        status=_stored_status(raw.get("status")),
+        status=status,
+        memory=recall(status, metadata.get("generation", 1)),
+        created=times.parse(metadata.get("creationTimestamp")),
     )
 
 
@@ -139,7 +162,7 @@ def _stored_status(raw: object) -> Mapping[str, Any]:
 
 
 def _is_condition(item: object) -> bool:
-    return isinstance(item, Mapping) and all(isinstance(item.get(k), str) for k in _CONDITION)
+    return isinstance(item, Mapping) and all(isinstance(item.get(k), str) for k in CONDITION)
 
 
 def parse_pod(raw: Mapping[str, Any]) -> Pod:
@@ -147,7 +170,7 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     labels = metadata.get("labels") or {}
     owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
-    ready = _condition(status, "Ready")
+    ready = condition(status, "Ready")
     # By name: admission may have added containers, and the kubelet sorts.
     container = _named(status.get("containerStatuses"), CONTAINER)
     namesake = [KIND, API_VERSION, metadata["name"]]
@@ -166,22 +189,65 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
         phase=status.get("phase", "Pending"),
         ready=ready.get("status") == "True",
         ready_since=ready.get("lastTransitionTime"),
-        started=_ever_ran(container),
+        started=ever_ran(container),
         pod_ip=status.get("podIP", ""),
         node_name=spec.get("nodeName", ""),
         grace=spec.get("terminationGracePeriodSeconds", 30),
         host_mounts=_host_mounts(spec),
-        trouble=_trouble(status, container),
+        trouble=find_trouble(status, container),
         recursive_read_only={
             m["mountPath"]: m["recursiveReadOnly"]
             for m in container.get("volumeMounts") or ()
             if "recursiveReadOnly" in m
         },
+        disrupted=is_disrupted(spec, status, container),
+        ends_at=times.parse(metadata.get("deletionTimestamp")),
+        scheduled_at=_scheduled_at(status),
+        kept_to=_kept_to(spec),
+        cut_off=bool(container.get("ready")) and ready.get("status") != "True",
+        restarted=bool(container.get("restartCount")),
     )
 
 
-def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    return next((c for c in status.get("conditions") or () if c["type"] == kind), {})
+def parse_node(raw: Mapping[str, Any]) -> Node:
+    """A Node from the API server's JSON."""
+    metadata = raw["metadata"]
+    ready = condition(raw.get("status") or {}, "Ready")
+    words = ready.get("message") or ready.get("reason") or "it has not reported yet"
+    return Node(metadata["name"], True, ready.get("status") == "True", words, metadata.get("labels") or {})
+
+
+def parse_pod_events(items: Iterable[Mapping[str, Any]]) -> dict[str, Trouble]:
+    """The newest warning about each Pod, by the Pod's uid, from Events (core/v1).
+
+    The kubelet's summary of all volumes that are missing comes only where nothing else was said.
+    """
+    best: dict[str, tuple[tuple[bool, str], Trouble]] = {}
+    for item in items:
+        uid, message = (item.get("involvedObject") or {}).get("uid") or "", item.get("message") or ""
+        rank = not message.startswith("Unable to attach or mount volumes"), _last_seen(item)
+        if item.get("reason") and (uid not in best or rank >= best[uid][0]):
+            best[uid] = rank, Trouble(item["reason"], message)
+    return {uid: trouble for uid, (_, trouble) in best.items()}
+
+
+def _last_seen(event: Mapping[str, Any]) -> str:
+    """Old and new ways of writing Events keep it in different places; as text, times compare as well."""
+    stamps = ((event.get("series") or {}).get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return max(str(s or "") for s in stamps)
+
+
+def _scheduled_at(status: Mapping[str, Any]) -> datetime | None:
+    scheduled = condition(status, "PodScheduled")
+    return times.parse(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None
+
+
+def _kept_to(spec: Mapping[str, Any]) -> str:
+    """The node that pod.py wrote into the affinity."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    fields = [f for term in required.get("nodeSelectorTerms") or () for f in term.get("matchFields") or ()]
+    return str(fields[0]["values"][0]) if fields and fields[0].get("values") else ""
 
 
 def _named(items: Iterable[Mapping[str, Any]] | None, name: str) -> Mapping[str, Any]:
@@ -210,29 +276,3 @@ def _host_mounts(spec: Mapping[str, Any]) -> tuple[Volume, ...]:
         )
         for mount in (*mounts, *unused)
     )
-
-
-def _ever_ran(container: Mapping[str, Any]) -> bool:
-    states = (container.get("state") or {}, container.get("lastState") or {})
-    return bool(container.get("restartCount")) or any("running" in s or "terminated" in s for s in states)
-
-
-def _trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Trouble | None:
-    """The most telling reason first: of a Pod that failed its own, then the container's, then the scheduler's."""
-    if status.get("reason"):  # Evicted, NodeLost and the like; the container's exit code is only what came of it
-        return Trouble(status["reason"], status.get("message") or "")
-    state = container.get("state") or {}
-    if waiting := state.get("waiting"):
-        return Trouble(waiting.get("reason") or "ContainerWaiting", waiting.get("message") or "")
-    if ended := state.get("terminated"):
-        words = ended.get("message") or f"the container ended with exit code {ended.get('exitCode')}"
-        # "Completed" is what a Sandbox says that is finished; here the container will be started again.
-        reason = ended.get("reason")
-        return Trouble(reason if reason and reason != "Completed" else "ContainerEnded", words)
-    scheduled = _condition(status, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return Trouble(scheduled.get("reason") or "PodNotScheduled", scheduled.get("message") or "")
-    ready = _condition(status, "Ready")
-    if ready.get("status") == "False" and ready.get("message"):
-        return Trouble(ready.get("reason") or "ContainersNotReady", ready["message"])
-    return None

@@ -1,21 +1,23 @@
-"""make_plan: a Sandbox, the allowlist and the Pod that is there, to what is done next and what the status says.
+"""make_plan: all that was gathered about one Sandbox, to what is done next and what the status says.
 
-Pure: it reads nothing, writes nothing and knows no clock. Checks go from what cannot be judged, over who owns the
-Pod's name and what is allowed, to what the Pod does; the first that applies decides.
+Pure: it reads nothing, writes nothing, and the clock is an argument. Checks go from what cannot be undone, over who
+owns the Pod's name and what is allowed, to what the Pod does; the first that applies decides.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from sandmount import paths
+from sandmount import healing, paths
 from sandmount.allowlist import Allowlist, Denial, Grant
 from sandmount.api import LABEL_SANDBOX, InvalidSpec, SandboxSpec
+from sandmount.endings import at_its_end, paused
+from sandmount.gathered import Gathered
 from sandmount.judgement import against_settings, decisions
 from sandmount.observe import Pod, Sandbox
-from sandmount.pod import LONGEST_GRACE, SHORTEST_GRACE, build_pod, built_from, labels, same_spec
-from sandmount.settings import OnRevoke, Settings
-from sandmount.status import Stage, State, Verdict, finished_condition
+from sandmount.pod import SHORTEST_GRACE, build_pod, built_from, labels, same_spec
+from sandmount.podstate import state_of, state_of_ending
+from sandmount.settings import OnRevoke
+from sandmount.status import Loss, State, Verdict, moving, stuck
+from sandmount.steps import NODE_AGAIN, CreatePod, DeletePod, Plan, RelabelPod, soon, until_overdue
 
 NAME_TAKEN_AGAIN = 30.0
 """Seconds until a foreign Pod of the Sandbox's name is looked at again; no watch tells when it goes."""
@@ -31,71 +33,26 @@ REFUSED_AGAIN = 30.0
 """Seconds until a Pod that the API server refused (quota, Pod Security) is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class CreatePod:
-    """Create this Pod, which mounts what was granted."""
-
-    body: dict[str, Any]
-    grants: tuple[Grant, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DeletePod:
-    """Delete the Pod with this uid, within ``grace`` seconds or, when None, within its own grace period."""
-
-    uid: str
-    grace: int | None
-    reason: str
-    message: str
+def make_plan(gathered: Gathered) -> Plan:
+    """The next step for one Sandbox."""
+    for question in (_being_deleted, at_its_end, paused, _name_in_use):
+        if plan := question(gathered):
+            return plan
+    return _judge(gathered)
 
 
-@dataclass(frozen=True, slots=True)
-class RelabelPod:
-    """Put our labels back on our Pod, so that the watch sees it again."""
-
-    uid: str
-    labels: dict[str, str]
-
-
-Action = CreatePod | DeletePod | RelabelPod
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do, and what to say. ``verdict`` None leaves the status as it is; ``look_again`` is in seconds."""
-
-    action: Action | None = None
-    verdict: Verdict | None = None
-    look_again: float | None = None
-
-
-def make_plan(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings: Settings) -> Plan:
-    """The next step for one Sandbox. ``pod`` is the Pod of its name, whoever made it, or None."""
-    ours = pod if pod is not None and pod.owner_uid == sandbox.uid else None
-    if sandbox.deleting:
-        return _being_deleted(sandbox, pod)
-    if finished := finished_condition(sandbox.status):
-        return _finished(finished, ours)
-    if ours is not None and ours.phase == "Succeeded" and not ours.deleting:
-        # Before anything else: what is done must not be done twice. A Pod that is told to end may end with success too,
-        # which says nothing about its work.
-        return Plan(None, Verdict(_from_pod(ours)))
-    if pod is not None and ours is None:
-        return _name_in_use(sandbox, pod)
-    return _judge(sandbox, allowlist, ours, settings)
-
-
-def _judge(sandbox: Sandbox, allowlist: Allowlist, pod: Pod | None, settings: Settings) -> Plan:
+def _judge(gathered: Gathered) -> Plan:
     """What a Sandbox may have, and what follows for its own Pod."""
+    sandbox, allowlist, settings = gathered.sandbox, gathered.allowlist, gathered.settings
     firm = settings.on_revoke is OnRevoke.TERMINATE
     if isinstance(sandbox.spec, InvalidSpec):
-        return _invalid(sandbox, sandbox.spec, allowlist, pod, firm=firm and allowlist.firm)
+        return _invalid(sandbox, sandbox.spec, allowlist, gathered.own, firm=firm and allowlist.firm)
     if refusal := against_settings(sandbox.spec, settings):
-        return _not_allowed(sandbox.spec, pod, Verdict(_stuck(refusal.reason, refusal.message)), firm=firm)
+        return _not_allowed(sandbox.spec, gathered, Verdict(stuck(refusal.reason, refusal.message)), firm=firm)
     grants, denials = decisions(sandbox.namespace, sandbox.spec.volumes, allowlist)
     if denials:
-        return _not_allowed(sandbox.spec, pod, _denied(denials), firm=firm and allowlist.firm)
-    return _allowed(sandbox, sandbox.spec, grants, pod)
+        return _not_allowed(sandbox.spec, gathered, _denied(denials), firm=firm and allowlist.firm)
+    return _allowed(gathered, sandbox.spec, grants)
 
 
 def decided_anew(sandbox: Sandbox, before: Allowlist, now: Allowlist) -> bool:
@@ -124,12 +81,12 @@ def plan_without_sandbox(pod: Pod, waited: float) -> Plan:
 def name_taken(pod: Pod) -> Plan:
     """Another's Pod has the Sandbox's name; it is never touched."""
     words = f'a Pod named "{pod.name}" exists and belongs to {pod.owner}; rename the Sandbox or remove that Pod'
-    return Plan(None, Verdict(_stuck("PodNameTaken", words)), look_again=NAME_TAKEN_AGAIN)
+    return Plan(None, Verdict(stuck("PodNameTaken", words)), look_again=NAME_TAKEN_AGAIN)
 
 
 def pod_refused(verdict: Verdict, *, final: bool, message: str) -> Plan:
     """The API server refused to create the Pod, with this message; ``final`` when it always will."""
-    state = _stuck("PodRefused", message) if final else _moving("PodRefused", message)
+    state = stuck("PodRefused", message) if final else moving("PodRefused", message)
     return Plan(None, replace(verdict, state=state), look_again=None if final else REFUSED_AGAIN)
 
 
@@ -147,7 +104,7 @@ def pod_changed(plan: Plan, pod: Pod, grants: tuple[Grant, ...]) -> Plan | None:
         f"admission changed the Pod's host mounts{' and added ' + added if added else ''}; exempt Pods with the label "
         f"{LABEL_SANDBOX} from the webhook or policy that does it"
     )
-    state = _stuck("PodChanged", words)
+    state = stuck("PodChanged", words)
     delete = DeletePod(pod.uid, SHORTEST_GRACE, "PodChanged", words)
     return Plan(delete, replace(plan.verdict, state=state), look_again=REFUSED_AGAIN)
 
@@ -155,7 +112,7 @@ def pod_changed(plan: Plan, pod: Pod, grants: tuple[Grant, ...]) -> Plan | None:
 def not_yet(plan: Plan, message: str) -> Plan:
     """The API server could not do the plan's action now; it is tried again, and the status says so meanwhile."""
     if isinstance(plan.action, CreatePod):
-        verdict = Verdict(_moving("PodNotCreated", message), denials=())
+        verdict = Verdict(moving("PodNotCreated", message), denials=())
     elif isinstance(plan.action, DeletePod) and plan.verdict is not None:
         state = plan.verdict.state
         words = f"{state.message}; its Pod cannot be deleted yet: {message}"
@@ -165,40 +122,38 @@ def not_yet(plan: Plan, message: str) -> Plan:
     return Plan(None, verdict)
 
 
-def _name_in_use(sandbox: Sandbox, pod: Pod) -> Plan:
-    orphaned = plan_without_sandbox(pod, waited=0.0).action
-    if not orphaned and not pod.owned_by_namesake and not pod.deleting:
-        return name_taken(pod)
-    words = f'the Pod of an earlier Sandbox named "{sandbox.name}" is being removed'
-    state = _moving("PreviousPodTerminating", words)
-    return Plan(orphaned, Verdict(state), look_again=PREVIOUS_POD_AGAIN)
-
-
-def _being_deleted(sandbox: Sandbox, pod: Pod | None) -> Plan:
+def _being_deleted(gathered: Gathered) -> Plan | None:
     """The garbage collector takes the Pod, unless a finalizer of somebody's holds the Sandbox back."""
+    sandbox, pod = gathered.sandbox, gathered.pod
+    if not sandbox.deleting:
+        return None
     if not sandbox.held:
         return Plan()
     words = "the Sandbox is being deleted and a finalizer holds it back"
-    verdict = Verdict(State(Stage.MOVING, "Stopping", "SandboxDeleted", words))
+    verdict = Verdict(moving("SandboxDeleted", words, "Stopping"))
     if pod is None or pod.deleting:
         return Plan(None, verdict)
     orphaned = pod.made_for == sandbox.uid and plan_without_sandbox(pod, waited=0.0).action is not None
     if pod.owner_uid != sandbox.uid and not orphaned:
         return Plan(None, verdict)
-    return Plan(DeletePod(pod.uid, _soon(pod), "SandboxDeleted", words), verdict)
+    return Plan(DeletePod(pod.uid, soon(pod), "SandboxDeleted", words), verdict)
 
 
-def _finished(condition: Mapping[str, Any], pod: Pod | None) -> Plan:
-    """Final, so that a Pod which still runs must not: the condition may have been written by anybody."""
-    verdict = Verdict(State(Stage.FINISHED, "Succeeded", condition["reason"], condition["message"]))
-    if pod is None or pod.deleting or pod.phase in ("Succeeded", "Failed"):
-        return Plan(None, verdict)
-    return Plan(DeletePod(pod.uid, _soon(pod), "Finished", "its Sandbox is finished"), verdict)
+def _name_in_use(gathered: Gathered) -> Plan | None:
+    """What there is to say as long as a Pod that is not the Sandbox's own has its name."""
+    pod = gathered.pod
+    if pod is None or gathered.own is not None:
+        return None
+    orphaned = plan_without_sandbox(pod, waited=0.0).action
+    if not orphaned and not pod.owned_by_namesake and not pod.deleting:
+        return name_taken(pod)
+    words = f'the Pod of an earlier Sandbox named "{pod.name}" is being removed'
+    return Plan(orphaned, Verdict(moving("PreviousPodTerminating", words)), look_again=PREVIOUS_POD_AGAIN)
 
 
 def _invalid(sandbox: Sandbox, spec: InvalidSpec, allowlist: Allowlist, pod: Pod | None, *, firm: bool) -> Plan:
     """Nothing new is made of a spec that cannot be read; what runs is judged by what it mounts."""
-    verdict = Verdict(_stuck("InvalidSpec", "; ".join(spec.problems)))
+    verdict = Verdict(stuck("InvalidSpec", "; ".join(spec.problems)))
     if pod is None:
         return Plan(None, verdict)
     _, denials = decisions(sandbox.namespace, pod.host_mounts, allowlist)
@@ -208,50 +163,93 @@ def _invalid(sandbox: Sandbox, spec: InvalidSpec, allowlist: Allowlist, pod: Pod
 
 
 def _denied(denials: tuple[Denial, ...]) -> Verdict:
-    return Verdict(_stuck(denials[0].reason, "; ".join(d.message for d in denials)), denials=denials)
+    return Verdict(stuck(denials[0].reason, "; ".join(d.message for d in denials)), denials=denials)
 
 
-def _not_allowed(spec: SandboxSpec, pod: Pod | None, verdict: Verdict, *, firm: bool) -> Plan:
+def _not_allowed(spec: SandboxSpec, gathered: Gathered, verdict: Verdict, *, firm: bool) -> Plan:
     """A Pod that has run stays when the refusal is not firm and its spec is the one that was once allowed."""
+    pod = gathered.own
     if pod is None:
         return Plan(None, verdict)
-    if pod.started and not firm and not pod.deleting:
+    if pod.started and not firm and not pod.deleting and not pod.disrupted:
         unchanged = same_spec(pod.built_from, built_from(spec, ()))
-        return Plan(None, replace(verdict, state=_from_pod(pod)) if unchanged else verdict)
+        return Plan(None, replace(verdict, state=state_of(pod, gathered.node)) if unchanged else verdict)
     return _revoked(pod, verdict)
 
 
 def _revoked(pod: Pod, verdict: Verdict) -> Plan:
     if pod.deleting:
         return Plan(None, _stopping(verdict))
-    return Plan(DeletePod(pod.uid, _soon(pod), verdict.state.reason, verdict.state.message), _stopping(verdict))
-
-
-def _soon(pod: Pod) -> int:
-    """Seconds for a Pod whose permission is gone."""
-    return max(SHORTEST_GRACE, min(pod.grace, LONGEST_GRACE))
+    return Plan(DeletePod(pod.uid, soon(pod), verdict.state.reason, verdict.state.message), _stopping(verdict))
 
 
 def _stopping(verdict: Verdict) -> Verdict:
     return replace(verdict, state=replace(verdict.state, phase="Stopping"))
 
 
-def _allowed(sandbox: Sandbox, spec: SandboxSpec, grants: tuple[Grant, ...], pod: Pod | None) -> Plan:
-    def say(state: State) -> Verdict:
-        return Verdict(state, denials=())
-
+def _allowed(gathered: Gathered, spec: SandboxSpec, grants: tuple[Grant, ...]) -> Plan:
+    pod, node = gathered.own, gathered.node
     if pod is None:
-        body = build_pod(sandbox.namespace, sandbox.name, sandbox.uid, spec, grants)
-        return Plan(CreatePod(body, grants), say(_moving("PodCreated", "the Pod has been created")))
+        return _without_pod(gathered, spec, grants)
     if pod.deleting:
-        return Plan(None, say(_moving("PodTerminating", "waiting for the previous Pod to end")))
+        state = state_of_ending(pod, node, gathered.now)
+        return Plan(None, _granted(state), look_again=until_overdue(pod, gathered.now))
     if pod.built_from != built_from(spec, grants) or not mounts_what_was_granted(pod, grants):
-        words = f"{_what_changed(pod, spec, grants)}; the Pod is replaced"
-        grace = None if mounts_what_was_granted(pod, grants) else _soon(pod)
-        return Plan(DeletePod(pod.uid, grace, "PodReplaced", words), say(_moving("PodReplaced", words)))
-    intact = pod.labelled and pod.made_for == sandbox.uid
-    action = None if intact else RelabelPod(pod.uid, labels(sandbox.name, sandbox.uid))
-    return Plan(action, say(_from_pod(pod)))
+        grace = None if mounts_what_was_granted(pod, grants) else soon(pod)
+        return _replaced(pod, grace, _what_changed(pod, spec, grants))
+    if pod.disrupted:
+        return _disrupted(gathered, pod)
+    kept_back = bool(pod.kept_to) and not pod.node_name
+    if kept_back and node is not None and not node.found:
+        return _replaced(pod, None, f'node "{node.name}", which it was kept to, is gone')
+    intact = pod.labelled and pod.made_for == gathered.sandbox.uid
+    action = None if intact else RelabelPod(pod.uid, labels(gathered.sandbox.name, gathered.sandbox.uid))
+    return Plan(action, _granted(state_of(pod, node)), look_again=NODE_AGAIN if kept_back else None)
+
+
+def _granted(state: State, loss: Loss | None = None) -> Verdict:
+    return Verdict(state, denials=(), loss=loss)
+
+
+def _replaced(pod: Pod, grace: int | None, why: str) -> Plan:
+    words = f"{why}; the Pod is replaced"
+    return Plan(DeletePod(pod.uid, grace, "PodReplaced", words), _granted(moving("PodReplaced", words)))
+
+
+def _without_pod(gathered: Gathered, spec: SandboxSpec, grants: tuple[Grant, ...]) -> Plan:
+    """The first Pod, or the next one: at once, or when it is due, or never again."""
+    sandbox, memory = gathered.sandbox, gathered.sandbox.memory
+    if memory.gave_up:
+        return _stays_given_up(sandbox)
+    if memory.lost_at:
+        if waiting := healing.waiting(memory, memory.lost_at, gathered.now):
+            return waiting
+    elif memory.had_pod and memory.same_spec and not gathered.ended:
+        return healing.lost(memory, "PodDeleted", "the Pod was deleted", gathered.now)
+    node_name = healing.same_node(spec, grants, gathered.node)
+    body = build_pod(sandbox.namespace, sandbox.name, sandbox.uid, spec, grants, node_name)
+    return Plan(CreatePod(body, grants), _granted(moving("PodCreated", "the Pod has been created")))
+
+
+def _disrupted(gathered: Gathered, pod: Pod) -> Plan:
+    """A Pod that failed by what was done to it: the loss is written down, then it makes room for the next one."""
+    memory = gathered.sandbox.memory
+    if memory.gave_up:
+        return _stays_given_up(gathered.sandbox)
+    reason, words = healing.words_of(pod)
+    if memory.lost_at is None:
+        return healing.lost(memory, reason, words, gathered.now)
+    said = memory.ready
+    state = moving(said.reason, said.message) if said else moving(reason, words)
+    return Plan(DeletePod(pod.uid, None, reason, words), _granted(state, Loss(memory.restarts, memory.lost_at)))
+
+
+def _stays_given_up(sandbox: Sandbox) -> Plan:
+    memory = sandbox.memory
+    said = memory.gave_up
+    assert said is not None  # noqa: S101 - asked by both callers
+    loss = Loss(memory.restarts, memory.lost_at) if memory.lost_at else None
+    return Plan(None, _granted(stuck(said.reason, said.message), loss))
 
 
 def _what_changed(pod: Pod, spec: SandboxSpec, grants: tuple[Grant, ...]) -> str:
@@ -268,47 +266,3 @@ def mounts_what_was_granted(pod: Pod, grants: tuple[Grant, ...]) -> bool:
     """
     mounted = {(v.name, v.host.path, v.sub_path or "", v.read_only) for v in pod.host_mounts if v.host}
     return mounted == {(g.volume, g.root, g.sub_path, g.read_only) for g in grants}
-
-
-def _from_pod(pod: Pod) -> State:
-    """What a Pod of ours says about its Sandbox."""
-    words = pod.trouble.message if pod.trouble else ""
-    reason = pod.trouble.reason if pod.trouble else ""
-    match pod.phase:
-        case "Succeeded":
-            return State(Stage.FINISHED, "Succeeded", "Completed", "the container ended with exit code 0")
-        case "Failed":
-            return _stuck("PodFailed", f"the Pod failed: {_sentence([reason, words])}")
-        case _ if pod.ready:
-            return State(Stage.READY, "Running", "PodReady", "the container runs")
-    return _moving(reason or "PodPending", _with_place(pod, words) if words else _without_words(pod, reason))
-
-
-def _without_words(pod: Pod, reason: str) -> str:
-    """The kubelet says nothing in a Pod's status while a volume is missing, only in Events."""
-    roots = ", ".join(f'"{v.host.path}"' for v in pod.host_mounts if v.host)
-    if reason == "ContainerCreating" and roots:
-        return f'the container is being created; if it stays so: is {roots} a directory on node "{pod.node_name}"?'
-    return "the Pod is being started"
-
-
-def _with_place(pod: Pod, words: str) -> str:
-    """The kubelet's words on a refused subPath, with the place that they are about: it names only the volume."""
-    for volume in pod.host_mounts:
-        if volume.host and volume.sub_path and "subPath" in words and f'"{volume.name}"' in words:
-            root = volume.host.path
-            place = paths.join(root, volume.sub_path)
-            return f'{words}: it is "{place}" on the node, and a link there that leads out of "{root}" is refused'
-    return words
-
-
-def _moving(reason: str, message: str) -> State:
-    return State(Stage.MOVING, "Pending", reason, message)
-
-
-def _stuck(reason: str, message: str) -> State:
-    return State(Stage.STUCK, "Failed", reason, message)
-
-
-def _sentence(parts: Iterable[str]) -> str:
-    return ": ".join(p for p in parts if p) or "no reason is given"

@@ -18,6 +18,7 @@ from sandmount.api import (
     KIND,
     LABEL_SANDBOX,
     LABEL_SANDBOX_UID,
+    LIFECYCLE,
     SandboxSpec,
     Volume,
 )
@@ -49,10 +50,11 @@ def labels(name: str, uid: str) -> dict[str, str]:
 def built_from(spec: SandboxSpec, grants: Sequence[Grant]) -> str:
     """What a Pod is built from, in short: ``<spec>.<grants>``, each a SHA-256 in hex.
 
-    The spec counts as far as it differs from the defaults, so a newer operator with more fields computes the same.
+    The spec counts as far as a Pod is built from it and it differs from the defaults, so a newer operator with more
+    fields computes the same.
     """
     found = [[g.volume, g.root, g.sub_path, g.read_only, *([g.nodes] if g.nodes else [])] for g in grants]
-    return f"{_digest(spec.to_wire())}.{_digest(found)}"
+    return f"{_digest(spec.to_wire(without=LIFECYCLE))}.{_digest(found)}"
 
 
 def same_spec(one: str, other: str) -> bool:
@@ -60,11 +62,14 @@ def same_spec(one: str, other: str) -> bool:
     return one.partition(".")[0] == other.partition(".")[0]
 
 
-def build_pod(namespace: str, name: str, uid: str, spec: SandboxSpec, grants: Sequence[Grant]) -> dict[str, Any]:
+def build_pod(
+    namespace: str, name: str, uid: str, spec: SandboxSpec, grants: Sequence[Grant], node_name: str | None = None
+) -> dict[str, Any]:
     """The Pod of the Sandbox ``namespace/name`` with that uid.
 
     ``grants`` holds one Grant for each host volume of ``spec``; a missing one is a KeyError, so that a volume which
-    nobody granted can never be mounted.
+    nobody granted can never be mounted. ``node_name`` keeps a Pod with host volumes to the node that has what was
+    written there; it is none of what a Pod is built from, so it never replaces one.
     """
     by_volume = {g.volume: g for g in grants}
     return {
@@ -86,11 +91,11 @@ def build_pod(namespace: str, name: str, uid: str, spec: SandboxSpec, grants: Se
                 }
             ],
         },
-        "spec": _pod_spec(spec, by_volume),
+        "spec": _pod_spec(spec, by_volume, node_name),
     }
 
 
-def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant]) -> dict[str, Any]:
+def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant], node_name: str | None) -> dict[str, Any]:
     wire = spec.to_wire()
     context = spec.security_context.to_wire()
     pod: dict[str, Any] = {
@@ -106,7 +111,7 @@ def _pod_spec(spec: SandboxSpec, grants: dict[str, Grant]) -> dict[str, Any]:
         "volumes": [_volume(v, grants) for v in spec.volumes],
     }
     if any(v.host for v in spec.volumes):
-        nodes = _nodes_with(grants.values())
+        nodes = _nodes_with(grants.values(), node_name)
         pod["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": nodes}}
     return pod | {
         k: wire[k] for k in ("imagePullSecrets", "runtimeClassName", "nodeSelector", "tolerations") if k in wire
@@ -160,14 +165,18 @@ def _mount(volume: Volume, grants: dict[str, Grant]) -> dict[str, Any]:
     return mount
 
 
-def _nodes_with(grants: Iterable[Grant]) -> dict[str, Any]:
-    """Nodes that hold all roots; Linux ones, because host paths and their links are understood here as it does."""
-    wanted = [("kubernetes.io/os", "linux"), *sorted({label for g in grants for label in g.nodes})]
-    return {
-        "nodeSelectorTerms": [
-            {"matchExpressions": [{"key": key, "operator": "In", "values": [value]} for key, value in wanted]}
-        ]
+def node_labels(grants: Iterable[Grant]) -> list[tuple[str, str]]:
+    """Labels of a node that holds all roots; a Linux one, because host paths are understood as it does."""
+    return [("kubernetes.io/os", "linux"), *sorted({label for g in grants for label in g.nodes})]
+
+
+def _nodes_with(grants: Iterable[Grant], node_name: str | None) -> dict[str, Any]:
+    term: dict[str, Any] = {
+        "matchExpressions": [{"key": key, "operator": "In", "values": [value]} for key, value in node_labels(grants)]
     }
+    if node_name:
+        term["matchFields"] = [{"key": "metadata.name", "operator": "In", "values": [node_name]}]
+    return {"nodeSelectorTerms": [term]}
 
 
 def _digest(value: object) -> str:

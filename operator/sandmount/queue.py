@@ -15,6 +15,9 @@ FIRST_DELAY = 0.5
 """Seconds until the first retry; each further one waits twice as long."""
 LONGEST_DELAY = 60.0
 
+SLACK = 64
+"""Times on the heap that may be out of date before it is cleaned, beyond as many as are not."""
+
 
 class KeyedQueue(Generic[K]):
     """Keys to look at, now or later.
@@ -60,7 +63,10 @@ class KeyedQueue(Generic[K]):
         self._due[key] = when
         self._order += 1
         heapq.heappush(self._heap, (when, self._order, key))
-        self._arm()
+        if len(self._heap) > 2 * len(self._due) + SLACK:
+            self._drop_stale()
+        if self._heap[0][2] == key:
+            self._arm()
 
     async def get(self) -> K:
         """The next key; the worker must call ``done`` or ``retry`` with it."""
@@ -99,6 +105,11 @@ class KeyedQueue(Generic[K]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+
+    def _drop_stale(self) -> None:
+        """Forgets times that were put off: a key that is looked at often with a far deadline leaves one each time."""
+        self._heap = [(when, order, key) for when, order, key in self._heap if self._due.get(key) == when]
+        heapq.heapify(self._heap)
 
     def _arm(self) -> None:
         """One timer, for the earliest time."""

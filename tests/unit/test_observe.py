@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from sandmount.api import InvalidSpec
-from sandmount.observe import Pod, Trouble, parse_pod, parse_sandbox
+from sandmount.observe import Pod, parse_pod, parse_sandbox
 from sandmount.pod import build_pod, built_from
+from sandmount.trouble import Trouble
 from tests.unit.builders import KEY, NAME, NAMESPACE, POD_UID, STAMP, UID, host, pod, raw_sandbox, roots, spec
 
 Json = dict[str, Any]
@@ -115,7 +116,7 @@ def test_the_owner_is_the_controller(owners: list[Json], uid: str | None, words:
         ),
         (
             {"containerStatuses": [container(state={"terminated": {"exitCode": 137, "message": "out of memory"}})]},
-            Trouble("ContainerEnded", "out of memory"),
+            Trouble("ContainerEnded", "the container ended with exit code 137: out of memory"),
         ),
         (
             {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},

@@ -1,33 +1,27 @@
 """make_plan: a Sandbox that is allowed: its Pod is made, waited for, replaced, relabelled, and read."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from sandmount.allowlist import Allowlist, Grant
 from sandmount.api import Volume
-from sandmount.observe import Pod, Sandbox, Trouble
-from sandmount.plan import (
-    REFUSED_AGAIN,
-    CreatePod,
-    DeletePod,
-    Plan,
-    RelabelPod,
-    make_plan,
-    not_yet,
-    pod_changed,
-    pod_refused,
-)
+from sandmount.gathered import Gathered
+from sandmount.observe import Pod, Sandbox
+from sandmount.plan import REFUSED_AGAIN, make_plan, not_yet, pod_changed, pod_refused
 from sandmount.pod import LONGEST_GRACE, SHORTEST_GRACE, build_pod, labels
 from sandmount.status import Stage, State, Verdict
-from tests.unit.builders import NAME, NAMESPACE, POD_UID, SETTINGS, UID, host, mount, pod, roots, sandbox, spec
+from sandmount.steps import CreatePod, DeletePod, Plan, RelabelPod
+from sandmount.trouble import Trouble
+from tests.unit.builders import NAME, NAMESPACE, NOW, POD_UID, SETTINGS, UID, host, mount, pod, roots, sandbox, spec
 
 WANTED: dict[str, Any] = {"volumes": [host()]}
 GRANTS = (Grant("data", "/data", "shared", False),)
 
 
 def plan(found: Pod | None, wanted: Sandbox | None = None, listed: Allowlist | None = None) -> Plan:
-    return make_plan(wanted or sandbox(**WANTED), listed or roots("/data"), found, SETTINGS)
+    return make_plan(Gathered(wanted or sandbox(**WANTED), listed or roots("/data"), found, SETTINGS, NOW))
 
 
 def ours(**changes: Any) -> Pod:
@@ -45,7 +39,7 @@ def test_a_sandbox_without_pod_gets_one() -> None:
 
 def test_a_sandbox_without_host_volumes_runs_under_any_list() -> None:
     for text in ([], ["/data"]):
-        made = make_plan(sandbox(), roots(*text) if text else Allowlist("v"), None, SETTINGS)
+        made = make_plan(Gathered(sandbox(), roots(*text) if text else Allowlist("v"), None, SETTINGS, NOW))
         assert isinstance(made.action, CreatePod)
         assert made.verdict is not None
         assert made.verdict.denials == ()
@@ -58,8 +52,10 @@ def test_a_ready_pod_makes_the_sandbox_ready() -> None:
 
 def test_a_pod_that_is_going_is_waited_for() -> None:
     words = "waiting for the previous Pod to end"
-    assert plan(ours(deleting=True)) == Plan(None, moving("PodTerminating", words))
-    assert plan(ours(deleting=True, built_from="")) == Plan(None, moving("PodTerminating", words))
+    expected = Plan(None, moving("PodTerminating", words), look_again=15.0)
+    ending: dict[str, Any] = {"deleting": True, "ends_at": NOW + timedelta(seconds=10)}
+    assert plan(ours(**ending)) == expected
+    assert plan(ours(**ending, built_from="")) == expected
 
 
 def test_a_changed_spec_replaces_the_pod_within_its_own_grace_period() -> None:

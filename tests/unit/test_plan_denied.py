@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 from sandmount.allowlist import Allowlist, Denial
+from sandmount.gathered import Gathered
 from sandmount.observe import Pod
-from sandmount.plan import CreatePod, DeletePod, Plan, make_plan
+from sandmount.plan import make_plan
 from sandmount.pod import LONGEST_GRACE
 from sandmount.settings import OnRevoke, SecretRefs, Settings
 from sandmount.status import Stage
-from tests.unit.builders import POD_UID, SETTINGS, allowlist, host, pod, roots, sandbox, spec
+from sandmount.steps import CreatePod, DeletePod, Plan
+from tests.unit.builders import NOW, POD_UID, SETTINGS, allowlist, host, pod, roots, sandbox, spec
 
 WANTED: dict[str, Any] = {"volumes": [host()]}
 NEVER_RAN: dict[str, Any] = {"started": False, "ready": False, "phase": "Pending"}
@@ -21,7 +23,7 @@ WITH_BAD_ITEM = allowlist("- /srv\n- relative")
 
 
 def plan(found: Pod | None, listed: Allowlist, settings: Settings = SETTINGS, **fields: Any) -> Plan:
-    return make_plan(sandbox(**{**WANTED, **fields}), listed, found, settings)
+    return make_plan(Gathered(sandbox(**{**WANTED, **fields}), listed, found, settings, NOW))
 
 
 def ours(**changes: Any) -> Pod:

@@ -6,19 +6,13 @@ from typing import Any
 import pytest
 
 from sandmount.allowlist import Allowlist
+from sandmount.gathered import Gathered
 from sandmount.observe import Pod, Sandbox
-from sandmount.plan import (
-    COLLECTOR_SECONDS,
-    NAME_TAKEN_AGAIN,
-    PREVIOUS_POD_AGAIN,
-    DeletePod,
-    Plan,
-    make_plan,
-    plan_without_sandbox,
-)
+from sandmount.plan import COLLECTOR_SECONDS, NAME_TAKEN_AGAIN, PREVIOUS_POD_AGAIN, make_plan, plan_without_sandbox
 from sandmount.settings import OnRevoke, Settings
 from sandmount.status import Stage, State, Verdict
-from tests.unit.builders import POD_UID, SETTINGS, STAMP, allowlist, condition, host, pod, roots, sandbox, spec
+from sandmount.steps import DeletePod, Plan
+from tests.unit.builders import NOW, POD_UID, SETTINGS, STAMP, allowlist, condition, host, pod, roots, sandbox, spec
 
 DELETING: dict[str, Any] = {"deletionTimestamp": STAMP}
 FOREIGN: dict[str, Any] = {
@@ -36,7 +30,7 @@ INVALID: dict[str, Any] = {"volumes": [host(name="A")]}
 def plan(
     wanted: Sandbox, found: Pod | None = None, listed: Allowlist | None = None, settings: Settings = SETTINGS
 ) -> Plan:
-    return make_plan(wanted, listed or roots("/data"), found, settings)
+    return make_plan(Gathered(wanted, listed or roots("/data"), found, settings, NOW))
 
 
 def state(made: Plan) -> State:

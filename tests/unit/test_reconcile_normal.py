@@ -39,15 +39,14 @@ async def test_an_in_between_status_waits_and_is_then_written_once() -> None:
     async with world() as w:
         w.apply(volumes=WANTED)
         await w.settle()
-        w.change_pod(
-            phase="Pending", containerStatuses=[{"name": "sandbox", "state": {"waiting": {"reason": "Pulling"}}}]
-        )
+        waits = {"waiting": {"reason": "PodInitializing"}}
+        w.change_pod(phase="Pending", containerStatuses=[{"name": "sandbox", "state": waits}])
         await w.settle()
         assert w.writes() == ["create_pod"]
         await until(lambda: w.asked("patch_status") > 0)
         await w.settle()
         assert w.writes() == ["create_pod", "patch_status"]
-        assert w.conditions()["Reconciling"] == ("True", "Pulling")
+        assert w.conditions()["Reconciling"] == ("True", "PodInitializing")
         w.run_pod()
         await w.settle()
         assert w.writes() == ["create_pod", "patch_status", "patch_status"]
@@ -110,7 +109,8 @@ async def test_a_sandbox_that_ended_is_written_once_and_stays_finished() -> None
         w.change_pod(phase="Succeeded", conditions=[])
         await w.settle()
         written = w.writes()
-        assert written == ["create_pod", "patch_status", "patch_status"]
+        assert written == ["create_pod", "patch_status", "patch_status", "create_event"]
+        assert w.told() == ["Completed"]
         assert w.conditions() == {"Finished": ("True", "Completed")}
         assert [v["name"] for v in w.status()["volumes"]] == ["data"]
         w.watch("Sandbox", w.api.sandboxes[KEY])

@@ -122,8 +122,9 @@ async def test_a_pod_that_went_while_it_was_to_be_labelled_is_read_before_anythi
         w.watching = True
         w.reconciler.known.saw_pod("MODIFIED", stale_pod(w))
         await w.settle()
-        assert [verb for verb, _ in w.api.calls][:4] == ["label_pod", "get_pod", "get_sandbox", "create_pod"]
+        assert [verb for verb, _ in w.api.calls][:4] == ["label_pod", "get_pod", "get_sandbox", "patch_status"]
         assert w.asked("label_pod") == 1
+        assert (w.asked("create_pod"), w.told()) == (1, ["PodDeleted"])
 
 
 def stale_pod(w: World) -> dict[str, Any]:

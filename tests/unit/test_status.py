@@ -8,7 +8,7 @@ import pytest
 
 from sandmount.allowlist import Denial
 from sandmount.observe import Pod, Sandbox
-from sandmount.status import Stage, State, Verdict, compute_status, finished_condition
+from sandmount.status import Stage, State, Verdict, compute_status
 from tests.unit.builders import LATER, LATER_STAMP, NOW, STAMP, condition, host, pod, sandbox, spec
 
 READY = State(Stage.READY, "Running", "PodReady", "the container runs")
@@ -175,10 +175,3 @@ def test_a_finished_sandbox_keeps_the_record_of_its_volumes() -> None:
     record = [{"name": "data", "root": "/data", "readOnly": True}]
     assert status(Verdict(FINISHED), stored(volumes=record))["volumes"] == record
     assert "volumes" not in status(Verdict(STUCK), stored(volumes=record))
-
-
-def test_finished_is_read_from_the_condition_alone() -> None:
-    ended = condition("Finished", "True", "Completed", "it ended")
-    assert finished_condition({"conditions": [ALLOWED, ended]}) == ended
-    for other in ({}, {"conditions": None}, {"phase": "Succeeded"}, {"conditions": [{**ended, "status": "False"}]}):
-        assert finished_condition(other) is None

@@ -63,7 +63,7 @@ def test_a_patch_turns_the_old_status_into_the_new_one_and_a_second_pass_writes_
         assert old == new
         again = computed(old, verdict, found, generation, number + 1000)
         assert merge_patch(old, again) == {}
-        assert happenings(old, again) == []
+        assert happenings(old, again, verdict.state) == []
 
 
 @given(verdicts, verdicts, pods)
@@ -91,10 +91,10 @@ def test_what_is_gone_is_removed() -> None:
 
 
 def told(old: Json, verdict: Verdict, found: Any = None) -> list[Happening]:
-    return happenings(old, computed(old, verdict, found))
+    return happenings(old, computed(old, verdict, found), verdict.state)
 
 
-@pytest.mark.parametrize("verdict", [Verdict(MOVING, ()), Verdict(READY, ()), Verdict(FINISHED, ())])
+@pytest.mark.parametrize("verdict", [Verdict(MOVING, ()), Verdict(READY, ())])
 def test_a_normal_first_start_tells_nothing(verdict: Verdict) -> None:
     assert told(NEW, verdict) == []
     assert told({}, verdict) == []
@@ -136,7 +136,7 @@ def test_a_new_generation_of_the_same_state_is_written_and_not_told() -> None:
     stuck = computed(NEW, Verdict(STUCK, DENIALS))
     newer = computed(stuck, Verdict(STUCK, DENIALS), generation=2, hours=1)
     assert set(merge_patch(stuck, newer)) == {"observedGeneration", "conditions"}
-    assert happenings(stuck, newer) == []
+    assert happenings(stuck, newer, STUCK) == []
 
 
 def test_a_stored_status_of_another_shape_is_replaced() -> None:

@@ -14,7 +14,7 @@ from sandmount.reconcile import Reconciler
 from sandmount.settings import Settings
 from tests.unit.builders import KEY, NOW, SETTINGS, STAMP, Json, config_map, raw_sandbox
 
-WRITES = {"create_pod", "delete_pod", "label_pod", "patch_status", "create_event"}
+WRITES = {"create_pod", "delete_pod", "label_pod", "patch_status", "create_event", "delete_sandbox"}
 
 
 class FakeApiServer(ApiServer):
@@ -24,6 +24,9 @@ class FakeApiServer(ApiServer):
         self.pods: dict[Key, Json] = {}
         self.sandboxes: dict[Key, Json] = {}
         self.events: list[Json] = []
+        self.nodes: dict[str, Json] = {}
+        self.warnings: list[Json] = []
+        """Events about Pods."""
         self.calls: list[tuple[str, Key]] = []
         self.script: dict[str, list[object]] = {}
         self.meanwhile: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -110,6 +113,26 @@ class FakeApiServer(ApiServer):
         self.events.append(body)
         return body
 
+    async def delete_sandbox(self, key: Key, uid: str, resource_version: str) -> Json | Unanswered:
+        if answer := await self._scripted("delete_sandbox", key):
+            return answer  # type: ignore[no-any-return]
+        raw = self.sandboxes.get(key)
+        if raw is None:
+            return Missing()
+        if (raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]) != (uid, resource_version):
+            return Conflict()
+        if raw["metadata"].get("finalizers"):
+            raw["metadata"]["deletionTimestamp"] = STAMP
+            return self.keep("Sandbox", raw)
+        del self.sandboxes[key]
+        return {"kind": "Status", "status": "Success"}
+
+    async def get_node(self, name: str) -> Json | Unanswered:
+        return await self._scripted("get_node", ("", name)) or deepcopy(self.nodes.get(name)) or Missing()
+
+    async def list_pod_warnings(self, namespace: str) -> list[Json]:
+        return await self._scripted("list_pod_warnings", (namespace, "")) or self.warnings
+
     async def list_sandboxes(self) -> Listed | Missing:
         return await self._scripted("list_sandboxes", ("", "")) or self._listed(self.sandboxes)
 
@@ -126,7 +149,8 @@ class World:
     def __init__(self, settings: Settings = SETTINGS) -> None:
         self.settings = settings
         self.api = FakeApiServer()
-        self.reconciler = Reconciler(self.api, settings, lambda: NOW)
+        self.now = NOW
+        self.reconciler = Reconciler(self.api, settings, lambda: self.now)
         self.api.changed = self.watch
         self.watching = True
 

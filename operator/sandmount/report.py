@@ -1,0 +1,102 @@
+"""Report: writes the status when it changed, and the Events and lines of the log that go with the change."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from sandmount.allowlist import Allowlist
+from sandmount.cluster import ApiServer, Conflict, Json, Missing, Refused, Transient, words
+from sandmount.events import event_about_sandbox
+from sandmount.known import Known
+from sandmount.observe import Key, Sandbox, parse_sandbox
+from sandmount.queue import KeyedQueue
+from sandmount.records import denial_records
+from sandmount.status import Happening, Stage, Verdict, compute_status, happenings, is_denied_anew, merge_patch
+from sandmount.steps import Plan
+
+log = logging.getLogger(__name__)
+decisions_log = logging.getLogger("sandmount.decisions")
+
+QUIET_SECONDS = 1.0
+"""An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
+
+OUTDATED_AGAIN = 1.0
+"""Seconds until a Sandbox is looked at again when a write found it outdated and no watch event came."""
+
+
+class Reporter:
+    """What all passes say."""
+
+    def __init__(self, api: ApiServer, known: Known, queue: KeyedQueue[Key], now: Callable[[], datetime]) -> None:
+        self._api = api
+        self._known = known
+        self._queue = queue
+        self._now = now
+        self._moving_since: dict[Key, float] = {}
+
+    def forget(self, key: Key) -> None:
+        """The Sandbox is gone."""
+        self._moving_since.pop(key, None)
+
+    async def report(self, sandbox: Sandbox, plan: Plan, allowlist: Allowlist) -> None:
+        """Writes the status when it changed, and the Events of the change."""
+        key, verdict = sandbox.key, plan.verdict
+        if verdict is None:
+            return
+        pod = self._known.pods.get(key)
+        own = pod if pod is not None and pod.owner_uid == sandbox.uid else None
+        status = compute_status(sandbox, verdict, own, self._now())
+        patch = merge_patch(sandbox.status, status)
+        if not patch:
+            self._moving_since.pop(key, None)
+            return
+        moving = verdict.state.stage is Stage.MOVING
+        if moving and not plan.at_once and (wait := self._quiet_left(key)) > 0:
+            self._queue.add_in(key, wait)
+            return
+        answer = await self._api.patch_status(key, sandbox.uid, sandbox.resource_version, patch)
+        self._moving_since.pop(key, None)
+        match answer:
+            case dict():
+                self._known.sandboxes.update(parse_sandbox(answer))
+                if plan.at_once:
+                    self._queue.add(key)
+                await self._tell_of_change(sandbox, verdict, status, allowlist)
+            case Conflict():
+                self._queue.add_in(key, OUTDATED_AGAIN)
+            case Missing():
+                self._known.sandboxes.drop(sandbox)
+                self._queue.add(key)
+            case Refused(message):
+                log.error("%s/%s: its status cannot be written: %s", *key, message)
+
+    async def _tell_of_change(self, sandbox: Sandbox, verdict: Verdict, status: Json, allowlist: Allowlist) -> None:
+        if verdict.denials and is_denied_anew(sandbox.status, status):
+            self.record(denial_records(sandbox, verdict.denials, allowlist))
+        for happening in happenings(sandbox.status, status, verdict.state):
+            await self.tell(sandbox, happening)
+
+    def _quiet_left(self, key: Key) -> float:
+        """Seconds that an in-between status still waits."""
+        now = asyncio.get_running_loop().time()
+        return self._moving_since.setdefault(key, now) + QUIET_SECONDS - now
+
+    def record(self, lines: Iterable[str]) -> None:
+        """Puts decisions into the log."""
+        for line in lines:
+            decisions_log.info(line)
+
+    async def tell(self, sandbox: Sandbox, happening: Happening) -> None:
+        """Writes an Event about a Sandbox."""
+        await self.write_event(sandbox.namespace, event_about_sandbox(sandbox, happening, self._now()))
+
+    async def write_event(self, namespace: str, body: Json) -> None:
+        """Events are for people and help nobody when they are late, so a failed one is logged and not tried again."""
+        try:
+            answer = await self._api.create_event(namespace, body)
+        except Transient as error:
+            log.warning("an Event could not be written: %s", error)
+        else:
+            if not isinstance(answer, dict | Missing):
+                log.warning("an Event could not be written: %s", words(answer))
