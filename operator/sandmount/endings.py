@@ -53,7 +53,7 @@ def _expired(pod: Pod | None, words: str) -> Plan:
     """The Pod goes, then the Sandbox is finished; the reason is there from the beginning, as it is never taken back."""
     if pod is None:
         return Plan(None, Verdict(State(Stage.FINISHED, "Terminated", EXPIRED, words)))
-    action = None if pod.deleting else DeletePod(pod.uid, None, EXPIRED, words)
+    action = None if pod.deleting else DeletePod(pod.uid, None, EXPIRED, words, told=False)
     return Plan(action, Verdict(moving(EXPIRED, words, "Stopping")))
 
 
@@ -71,4 +71,4 @@ def paused(gathered: Gathered) -> Plan | None:
     verdict = Verdict(moving("Pausing", "paused is true: the Pod is ending", "Pausing"))
     if pod.deleting:
         return Plan(None, verdict, look_again=until_overdue(pod, gathered.now))
-    return Plan(DeletePod(pod.uid, None, "Paused", "paused is true"), verdict)
+    return Plan(DeletePod(pod.uid, None, "Paused", "paused is true", told=False), verdict)

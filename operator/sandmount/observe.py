@@ -194,7 +194,7 @@ def parse_pod(raw: Mapping[str, Any]) -> Pod:
         node_name=spec.get("nodeName", ""),
         grace=spec.get("terminationGracePeriodSeconds", 30),
         host_mounts=_host_mounts(spec),
-        trouble=find_trouble(status, container),
+        trouble=find_trouble(spec, status, container),
         recursive_read_only={
             m["mountPath"]: m["recursiveReadOnly"]
             for m in container.get("volumeMounts") or ()

@@ -105,7 +105,7 @@ def pod_changed(plan: Plan, pod: Pod, grants: tuple[Grant, ...]) -> Plan | None:
         f"{LABEL_SANDBOX} from the webhook or policy that does it"
     )
     state = stuck("PodChanged", words)
-    delete = DeletePod(pod.uid, SHORTEST_GRACE, "PodChanged", words)
+    delete = DeletePod(pod.uid, SHORTEST_GRACE, "PodChanged", words, told=False)
     return Plan(delete, replace(plan.verdict, state=state), look_again=REFUSED_AGAIN)
 
 
@@ -180,7 +180,8 @@ def _not_allowed(spec: SandboxSpec, gathered: Gathered, verdict: Verdict, *, fir
 def _revoked(pod: Pod, verdict: Verdict) -> Plan:
     if pod.deleting:
         return Plan(None, _stopping(verdict))
-    return Plan(DeletePod(pod.uid, soon(pod), verdict.state.reason, verdict.state.message), _stopping(verdict))
+    delete = DeletePod(pod.uid, soon(pod), verdict.state.reason, verdict.state.message, told=False)
+    return Plan(delete, _stopping(verdict))
 
 
 def _stopping(verdict: Verdict) -> Verdict:
@@ -241,7 +242,8 @@ def _disrupted(gathered: Gathered, pod: Pod) -> Plan:
         return healing.lost(memory, reason, words, gathered.now)
     said = memory.ready
     state = moving(said.reason, said.message) if said else moving(reason, words)
-    return Plan(DeletePod(pod.uid, None, reason, words), _granted(state, Loss(memory.restarts, memory.lost_at)))
+    delete = DeletePod(pod.uid, None, reason, words, told=False)
+    return Plan(delete, _granted(state, Loss(memory.restarts, memory.lost_at)))
 
 
 def _stays_given_up(sandbox: Sandbox) -> Plan:

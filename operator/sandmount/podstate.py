@@ -30,7 +30,7 @@ def state_of(pod: Pod, node: Node | None) -> State:
             return State(Stage.READY, "Running", "PodReady", "the container runs", told=not pod.restarted)
     if node is not None and pod.cut_off and not (node.found and node.ready):
         return moving("NodeNotReady", f"{_about(node)}; the Pod may still run there", told=True)
-    told = bool(reason) and reason not in CALM and not (trouble is not None and trouble.again)
+    told = trouble is not None and trouble.told and reason not in CALM
     return moving(reason or "PodPending", _explained(pod, reason, words), told=told)
 
 

@@ -33,7 +33,7 @@ from sandmount.queue import KeyedQueue
 from sandmount.records import grant_records
 from sandmount.report import OUTDATED_AGAIN, Reporter
 from sandmount.settings import Settings
-from sandmount.status import Happening, Stage
+from sandmount.status import Happening
 from sandmount.steps import Action, CreatePod, DeletePod, DeleteSandbox, Plan
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class Reconciler:
     async def _apply(self, sandbox: Sandbox, plan: Plan, action: Action) -> Plan | None:
         """Carries out the action: the plan to report, or None when things are not as they were thought to be."""
         answer = await self._hands.carry_out(sandbox.key, action)
-        if isinstance(answer, dict) and isinstance(action, DeletePod) and not _is_told_by_status(plan):
+        if isinstance(answer, dict) and isinstance(action, DeletePod) and action.told:
             await self._reporter.tell(sandbox, Happening("Normal", action.reason, action.message))
         match answer, action:
             case dict() | Missing(), DeleteSandbox(reason=reason, message=message):
@@ -237,8 +237,3 @@ def _makes_it_again(sandbox: Sandbox, plan: Plan) -> bool:
     """Whether a Pod follows one that was there before, now or after the loss is written down."""
     again = sandbox.memory.had_pod or sandbox.memory.lost_at is not None
     return plan.at_once or (again and isinstance(plan.action, CreatePod))
-
-
-def _is_told_by_status(plan: Plan) -> bool:
-    """Whether the status of the same plan brings an Event of its own with the same words."""
-    return plan.verdict is not None and plan.verdict.state.stage is Stage.STUCK

@@ -30,6 +30,8 @@ class DeletePod:
     grace: int | None
     reason: str
     message: str
+    told: bool = True
+    """Whether it has an Event of its own; not where the status that it leads to brings one."""
 
 
 @dataclass(frozen=True, slots=True)

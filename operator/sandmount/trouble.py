@@ -7,7 +7,7 @@ that followed would be written for ever.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,12 +24,15 @@ class Trouble:
 
     reason: str
     message: str
-    again: bool = False
-    """Whether it is one of a row of crashes, of which the first was told."""
+    told: bool = True
+    """Whether people should hear of it: not of each of a row of crashes, nor of an end that the Pod's own follows."""
 
 
-def find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Trouble | None:
-    """The most telling reason first: of a Pod that failed its own, then the container's, then the scheduler's."""
+def find_trouble(spec: Mapping[str, Any], status: Mapping[str, Any], container: Mapping[str, Any]) -> Trouble | None:
+    """Why a Pod with this spec and status is not ready, if that is said. ``container`` is the status of its own one.
+
+    The most telling reason first: of a Pod that failed its own, then the container's, then the scheduler's.
+    """
     if status.get("reason"):  # Evicted, NodeLost and the like; the container's exit code is only what came of it
         return Trouble(status["reason"], status.get("message") or "")
     state = container.get("state") or {}
@@ -38,7 +41,8 @@ def find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Tro
     if ended := state.get("terminated"):
         # "Completed" is what a Sandbox says that is finished; here the container will be started again.
         reason = ended.get("reason")
-        return _crash(reason if reason and reason != "Completed" else "ContainerEnded", ended, container)
+        crash = _crash(reason if reason and reason != "Completed" else "ContainerEnded", ended, container)
+        return replace(crash, told=crash.told and _starts_again(spec, ended))
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return Trouble(scheduled.get("reason") or "PodNotScheduled", scheduled.get("message") or "")
@@ -81,7 +85,7 @@ def _waiting(waiting: Mapping[str, Any], container: Mapping[str, Any]) -> Troubl
     last = (container.get("lastState") or {}).get("terminated")
     if reason == "CrashLoopBackOff" and last:
         crash = _crash("OOMKilled" if last.get("reason") == "OOMKilled" else reason, last, container)
-        return Trouble(crash.reason, f"{crash.message}; {message}" if message else crash.message, crash.again)
+        return replace(crash, message=f"{crash.message}; {message}" if message else crash.message)
     if found := _BACK_OFF.fullmatch(message):
         return Trouble(found["reason"], found["message"])
     return Trouble(reason, message)
@@ -96,7 +100,13 @@ def _crash(reason: str, ended: Mapping[str, Any], container: Mapping[str, Any]) 
     count = container.get("restartCount") or 0
     if count:
         words += f"; it was started again {count} time{'s' if count > 1 else ''}"
-    return Trouble(reason, words, again=count > 1 and _ran_for(ended) < RAN_WELL)
+    return Trouble(reason, words, told=count <= 1 or _ran_for(ended) >= RAN_WELL)
+
+
+def _starts_again(spec: Mapping[str, Any], ended: Mapping[str, Any]) -> bool:
+    """Whether the kubelet starts a container again that ended so."""
+    policy = spec.get("restartPolicy")
+    return policy != "Never" and not (policy == "OnFailure" and ended.get("exitCode") == 0)
 
 
 def _ran_for(ended: Mapping[str, Any]) -> timedelta:

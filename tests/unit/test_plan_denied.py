@@ -81,7 +81,8 @@ def test_a_running_pod_that_a_valid_list_no_longer_allows_is_deleted_with_the_re
     made = plan(ours(), NARROWED)
     assert isinstance(made.action, DeletePod)
     assert made.verdict is not None
-    assert made.action == DeletePod(POD_UID, 10, "HostPathNotAllowed", made.verdict.state.message)
+    words = made.verdict.state.message
+    assert made.action == DeletePod(POD_UID, 10, "HostPathNotAllowed", words, told=False)
     assert said(made) == STOPPING
 
 

