@@ -20,7 +20,7 @@ def at_its_end(gathered: Gathered) -> Plan | None:
     """What follows when the Sandbox is done, or its time is over; None while it lives."""
     sandbox, own, end = gathered.sandbox, gathered.own, gathered.deadline
     over = sandbox.memory.expired or (end is not None and end <= gathered.now)
-    if over and is_deleted_at_its_end(sandbox):
+    if over and gathered.deletable and is_deleted_at_its_end(sandbox):
         return Plan(DeleteSandbox(sandbox.uid, sandbox.resource_version, EXPIRED, _words_of_end(sandbox, end)))
     if sandbox.memory.finished:
         return _finished(sandbox.memory.finished, own)
@@ -28,8 +28,9 @@ def at_its_end(gathered: Gathered) -> Plan | None:
         # Before anything else: what is done must not be done twice. A Pod that is told to end may end with success too,
         # which says nothing about its work.
         return Plan(None, Verdict(state_of(own, None)))
-    if over and not gathered.is_orphaned:
-        return _expired(own, _words_of_end(sandbox, end))
+    if over:
+        left = gathered.pod if gathered.is_orphaned else None
+        return _expired(own or left, _words_of_end(sandbox, end))
     return None
 
 

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sandmount.allowlist import Allowlist
@@ -13,6 +13,7 @@ from sandmount.status import Happening
 
 _MAX_BAD_ITEMS = 10  # told one by one
 _MAX_NOTE = 1024  # the API's limit
+_MAX_ABOUT = 200  # characters of a name in an Event's own, which has at most 253
 
 
 def event_about_sandbox(sandbox: Sandbox, happening: Happening, now: datetime) -> dict[str, Any]:
@@ -53,7 +54,12 @@ def allowlist_events(
     if allowlist.repeated:
         words = f"listed more than once, to no effect: {', '.join(allowlist.repeated[:_MAX_BAD_ITEMS])}"
         found.append(Happening("Warning", "AllowlistRepeatedItem", words))
-    return [_event(regarding, h, now) for h in found]
+    return [_event(regarding, h, now + timedelta(microseconds=number)) for number, h in enumerate(found)]
+
+
+def _name(about: str, now: datetime) -> str:
+    """In the order of their names as in time: ``kubectl describe`` prints them as they are listed, which is by name."""
+    return f"{about[:_MAX_ABOUT].rstrip('-.')}.{int(now.timestamp() * 1e6):x}"
 
 
 def _event(regarding: Mapping[str, str], happening: Happening, now: datetime) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def _event(regarding: Mapping[str, str], happening: Happening, now: datetime) ->
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{regarding['name']}-", "namespace": regarding["namespace"]},
+        "metadata": {"name": _name(regarding["name"], now), "namespace": regarding["namespace"]},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": happening.kind,
         "reason": happening.reason,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PlainValidator, StrictInt, StrictStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictInt, StrictStr
 
 from sandmount import paths, times
 
@@ -57,6 +57,11 @@ LabelKey = Annotated[
 LabelValue = Annotated[StrictStr, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\z")]
 DataKey = Annotated[StrictStr, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+\z")]
 _QUANTITY = re.compile(r"([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?", re.ASCII)
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?"
+    r"(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])",
+    re.ASCII,
+)
 _PORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 
 
@@ -89,7 +94,7 @@ def _image(name: str) -> str:
 
 
 def _instant(value: object) -> datetime:
-    if found := times.parse(value):
+    if isinstance(value, str) and _TIME.fullmatch(value) and (found := times.parse(value)):
         return found
     raise ValueError("is not a time; write one with its offset from UTC, such as 2026-12-01T00:00:00Z")
 
@@ -106,7 +111,7 @@ Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 PortName = Annotated[StrictStr, AfterValidator(_port_name)]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 Timeout = Annotated[StrictInt, Field(ge=60, le=315_360_000)]
-Instant = Annotated[datetime, PlainValidator(_instant)]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
 HostPath = Annotated[StrictStr, AfterValidator(_host_path)]
 MountPath = Annotated[StrictStr, AfterValidator(_mount_path)]
 SubPath = Annotated[StrictStr, AfterValidator(_sub_path)]

@@ -25,6 +25,8 @@ class Gathered:
     """The node that ``node_wanted`` names."""
     ended: bool = False
     """Whether we have asked the last Pod to end, so that it was not lost."""
+    deletable: bool = True
+    """Whether the Sandbox itself may be deleted; not when the API server has just refused to."""
 
     @property
     def own(self) -> Pod | None:
@@ -34,7 +36,8 @@ class Gathered:
     @property
     def is_orphaned(self) -> bool:
         """Whether the Pod of that name was made for the Sandbox and has lost its owner reference."""
-        return self.pod is not None and self.own is None and self.pod.made_for == self.sandbox.uid
+        pod = self.pod
+        return pod is not None and self.own is None and pod.made_for == self.sandbox.uid and pod.is_left_over
 
     @property
     def deadline(self) -> datetime | None:

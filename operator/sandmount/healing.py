@@ -5,11 +5,12 @@ neither be lost nor be forgotten by a restart of the operator.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from sandmount import times
 from sandmount.allowlist import Grant
 from sandmount.api import SandboxSpec
-from sandmount.memory import Memory
+from sandmount.memory import EXPIRED, Memory
 from sandmount.observe import Node, Pod
 from sandmount.pod import node_labels
 from sandmount.status import Loss, Verdict, moving, stuck
@@ -24,7 +25,7 @@ LONGEST_WAIT = 300.0
 
 def wait_before(restart: int) -> float:
     """Seconds between a loss and the new Pod, the first time in a row none, then 2, 4, 8 and so on."""
-    return 0.0 if restart <= 1 else min(2.0 ** (restart - 1), LONGEST_WAIT)
+    return 0.0 if restart <= 1 else min(2.0 ** min(restart - 1, 16), LONGEST_WAIT)
 
 
 def lost(memory: Memory, reason: str, message: str, now: datetime) -> Plan:
@@ -40,7 +41,7 @@ def lost(memory: Memory, reason: str, message: str, now: datetime) -> Plan:
 
 def waiting(memory: Memory, lost_at: datetime, now: datetime) -> Plan | None:
     """What there is to do until the next Pod is due; None when it is."""
-    left = (lost_at + timedelta(seconds=wait_before(memory.restarts)) - now).total_seconds()
+    left = (times.later(lost_at, wait_before(memory.restarts)) - now).total_seconds()
     if left <= 0:
         return None
     said = memory.ready
@@ -64,7 +65,8 @@ def words_of(pod: Pod) -> tuple[str, str]:
     trouble = pod.trouble
     if trouble is None:
         return "PodDisrupted", "the Pod was ended from outside"
-    return trouble.reason, trouble.message or f"the Pod ended: {trouble.reason}"
+    reason = "PodDisrupted" if trouble.reason == EXPIRED else trouble.reason  # which is ours, and read back
+    return reason, trouble.message or f"the Pod ended: {trouble.reason}"
 
 
 def _given_up(reason: str, message: str, loss: Loss) -> Verdict:

@@ -22,6 +22,9 @@ RAN_WELL = timedelta(minutes=10)
 EXPIRED = "Expired"
 """Reason of a Sandbox whose deadline has passed, from that moment on; it is never taken back."""
 
+REPLACED = "PodReplaced"
+"""Reason while a Pod ends that we have asked to, so that another one can be made."""
+
 GAVE_UP = frozenset({"PodFailed", "RestartLimit"})
 """Reasons of Stalled that stay until the spec changes, whatever becomes of the Pod."""
 
@@ -68,6 +71,11 @@ class Memory:
         """Whether its deadline was seen to pass."""
         return any(c is not None and c.reason == EXPIRED for c in (self.ready, self.finished))
 
+    @property
+    def was_replaced(self) -> bool:
+        """Whether its last Pod was ending to be replaced: it was not lost."""
+        return self.ready is not None and self.ready.reason == REPLACED
+
     def restarts_at(self, now: datetime) -> int:
         """``restarts``, forgotten when it is Ready and has been for long."""
         ready = self.ready
@@ -95,13 +103,17 @@ def recall(status: Mapping[str, Any], generation: int) -> Memory:
         lost_at=times.parse(status.get("lostAt")) if same_spec else None,
         ready=_condition(conditions.get("Ready")),
         finished=_condition(finished) if finished and finished["status"] == "True" else None,
-        gave_up=_condition(stalled) if same_spec and stalled and stalled["reason"] in GAVE_UP else None,
+        gave_up=_condition(stalled) if same_spec and stalled and _is_given_up(stalled) else None,
     )
 
 
 def by_type(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The conditions of a status."""
     return {c["type"]: c for c in status.get("conditions") or ()}
+
+
+def _is_given_up(stalled: Mapping[str, Any]) -> bool:
+    return stalled["status"] == "True" and stalled["reason"] in GAVE_UP
 
 
 def _condition(raw: Mapping[str, Any] | None) -> Condition | None:

@@ -3,9 +3,9 @@
 Whole objects are not kept: a Pod is tens of kilobytes, and nothing may depend on a field that is not named here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sandmount import times
@@ -28,6 +28,9 @@ from sandmount.trouble import Trouble, condition, ever_ran, find_trouble, is_dis
 
 _COLLECTORS = {"foregroundDeletion", "orphan"}
 """Finalizers of the garbage collector itself."""
+
+LATELY = timedelta(seconds=150)
+"""The kubelet says at least so often that a volume is still missing."""
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -122,6 +125,12 @@ class Pod:
     def key(self) -> Key:
         """Namespace and name."""
         return self.namespace, self.name
+
+    @property
+    def is_left_over(self) -> bool:
+        """Whether it is a Pod of ours whose owner is gone, or is a Sandbox of the same name that may be."""
+        ours = self.labelled and self.made_for is not None and bool(self.built_from)
+        return ours and (self.owner_uid is None or self.owned_by_namesake)
 
 
 def parse_named_spec(name: str, raw: object) -> SandboxSpec | InvalidSpec:
@@ -218,23 +227,29 @@ def parse_node(raw: Mapping[str, Any]) -> Node:
 
 
 def parse_pod_events(items: Iterable[Mapping[str, Any]]) -> dict[str, Trouble]:
-    """The newest warning about each Pod, by the Pod's uid, from Events (core/v1).
+    """What warnings say about each Pod, by the Pod's uid, from Events (core/v1).
 
-    The kubelet's summary of all volumes that are missing comes only where nothing else was said.
+    Of all that were seen lately the same one each time, or two volumes that are missing would be told in turn; the
+    kubelet's summary of them only where nothing else was said.
     """
-    best: dict[str, tuple[tuple[bool, str], Trouble]] = {}
+    about: dict[str, list[tuple[datetime, Trouble]]] = {}
     for item in items:
-        uid, message = (item.get("involvedObject") or {}).get("uid") or "", item.get("message") or ""
-        rank = not message.startswith("Unable to attach or mount volumes"), _last_seen(item)
-        if item.get("reason") and (uid not in best or rank >= best[uid][0]):
-            best[uid] = rank, Trouble(item["reason"], message)
-    return {uid: trouble for uid, (_, trouble) in best.items()}
+        uid = (item.get("involvedObject") or {}).get("uid") or ""
+        if item.get("reason"):
+            about.setdefault(uid, []).append((_last_seen(item), Trouble(item["reason"], item.get("message") or "")))
+    return {uid: _most_telling(found) for uid, found in about.items()}
 
 
-def _last_seen(event: Mapping[str, Any]) -> str:
-    """Old and new ways of writing Events keep it in different places; as text, times compare as well."""
+def _most_telling(found: Sequence[tuple[datetime, Trouble]]) -> Trouble:
+    newest = max(when for when, _ in found)
+    lately = [trouble for when, trouble in found if newest - when <= LATELY]
+    return min(lately, key=lambda t: (t.message.startswith("Unable to attach or mount volumes"), t.reason, t.message))
+
+
+def _last_seen(event: Mapping[str, Any]) -> datetime:
+    """Old and new ways of writing Events keep it in different places."""
     stamps = ((event.get("series") or {}).get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return max(str(s or "") for s in stamps)
+    return max((t for t in map(times.parse, stamps) if t), default=datetime.min.replace(tzinfo=UTC))
 
 
 def _scheduled_at(status: Mapping[str, Any]) -> datetime | None:

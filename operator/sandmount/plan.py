@@ -12,9 +12,10 @@ from sandmount.api import LABEL_SANDBOX, InvalidSpec, SandboxSpec
 from sandmount.endings import at_its_end, paused
 from sandmount.gathered import Gathered
 from sandmount.judgement import against_settings, decisions
+from sandmount.memory import REPLACED
 from sandmount.observe import Pod, Sandbox
 from sandmount.pod import SHORTEST_GRACE, build_pod, built_from, labels, same_spec
-from sandmount.podstate import state_of, state_of_ending
+from sandmount.podstate import is_overdue, state_of, state_of_ending
 from sandmount.settings import OnRevoke
 from sandmount.status import Loss, State, Verdict, moving, stuck
 from sandmount.steps import NODE_AGAIN, CreatePod, DeletePod, Plan, RelabelPod, soon, until_overdue
@@ -70,8 +71,7 @@ def plan_without_sandbox(pod: Pod, waited: float) -> Plan:
     orphaning delete) would keep its host directories with nobody in charge, so it is deleted. A Pod of anybody else is
     left alone.
     """
-    ours = pod.labelled and pod.made_for is not None and pod.built_from
-    if not ours or pod.deleting or (pod.owner_uid is not None and not pod.owned_by_namesake):
+    if not pod.is_left_over or pod.deleting:
         return Plan()
     if pod.owned_by_namesake and waited < COLLECTOR_SECONDS:
         return Plan(look_again=COLLECTOR_SECONDS - waited)
@@ -193,8 +193,7 @@ def _allowed(gathered: Gathered, spec: SandboxSpec, grants: tuple[Grant, ...]) -
     if pod is None:
         return _without_pod(gathered, spec, grants)
     if pod.deleting:
-        state = state_of_ending(pod, node, gathered.now)
-        return Plan(None, _granted(state), look_again=until_overdue(pod, gathered.now))
+        return _ending(gathered, pod, spec, grants)
     if pod.built_from != built_from(spec, grants) or not mounts_what_was_granted(pod, grants):
         grace = None if mounts_what_was_granted(pod, grants) else soon(pod)
         return _replaced(pod, grace, _what_changed(pod, spec, grants))
@@ -208,28 +207,40 @@ def _allowed(gathered: Gathered, spec: SandboxSpec, grants: tuple[Grant, ...]) -
     return Plan(action, _granted(state_of(pod, node)), look_again=NODE_AGAIN if kept_back else None)
 
 
+def _ending(gathered: Gathered, pod: Pod, spec: SandboxSpec, grants: tuple[Grant, ...]) -> Plan:
+    """The Pod was asked to end, by us or by anybody."""
+    if gathered.sandbox.memory.gave_up and not gathered.ended:
+        return _stays_given_up(gathered.sandbox)
+    state = state_of_ending(pod, gathered.node, gathered.now)
+    if pod.built_from != built_from(spec, grants) and not is_overdue(pod, gathered.now):
+        state = moving(REPLACED, f"{_what_changed(pod, spec, grants)}; the Pod is replaced")
+    return Plan(None, _granted(state), look_again=until_overdue(pod, gathered.now))
+
+
 def _granted(state: State, loss: Loss | None = None) -> Verdict:
     return Verdict(state, denials=(), loss=loss)
 
 
 def _replaced(pod: Pod, grace: int | None, why: str) -> Plan:
     words = f"{why}; the Pod is replaced"
-    return Plan(DeletePod(pod.uid, grace, "PodReplaced", words), _granted(moving("PodReplaced", words)))
+    return Plan(DeletePod(pod.uid, grace, REPLACED, words), _granted(moving(REPLACED, words)))
 
 
 def _without_pod(gathered: Gathered, spec: SandboxSpec, grants: tuple[Grant, ...]) -> Plan:
     """The first Pod, or the next one: at once, or when it is due, or never again."""
     sandbox, memory = gathered.sandbox, gathered.sandbox.memory
-    if memory.gave_up:
+    if memory.gave_up and not gathered.ended:
         return _stays_given_up(sandbox)
     if memory.lost_at:
         if waiting := healing.waiting(memory, memory.lost_at, gathered.now):
             return waiting
-    elif memory.had_pod and memory.same_spec and not gathered.ended:
+    elif memory.had_pod and memory.same_spec and not gathered.ended and not memory.was_replaced:
         return healing.lost(memory, "PodDeleted", "the Pod was deleted", gathered.now)
     node_name = healing.same_node(spec, grants, gathered.node)
     body = build_pod(sandbox.namespace, sandbox.name, sandbox.uid, spec, grants, node_name)
-    return Plan(CreatePod(body, grants), _granted(moving("PodCreated", "the Pod has been created")))
+    verdict = _granted(moving("PodCreated", "the Pod has been created"))
+    # At once, or the loss that is written there would be taken for that of the new Pod.
+    return Plan(CreatePod(body, grants), verdict, at_once=memory.lost_at is not None)
 
 
 def _disrupted(gathered: Gathered, pod: Pod) -> Plan:

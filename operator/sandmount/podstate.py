@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sandmount import paths
+from sandmount.memory import EXPIRED
 from sandmount.observe import Node, Pod
 from sandmount.status import CALM, Stage, State, moving, stuck
 
@@ -21,6 +22,8 @@ def state_of(pod: Pod, node: Node | None) -> State:
     """How far a Pod is that nobody has asked to end. ``node`` is the one that it is on, or is kept to, if known."""
     trouble = pod.trouble
     words, reason = (trouble.message, trouble.reason) if trouble else ("", "")
+    if reason == EXPIRED:  # ours, and read back: an Event or a Pod's status may be anybody's
+        reason = "PodNotReady"
     match pod.phase:
         case "Succeeded":
             return State(Stage.FINISHED, "Succeeded", "Completed", "the container ended with exit code 0")
@@ -69,9 +72,10 @@ def events_again(pod: Pod, now: datetime) -> float:
 
 
 def _about(node: Node) -> str:
+    """What is wrong with a node."""
     if not node.found:
         return f'node "{node.name}" is gone'
-    return f'node "{node.name}" is {"ready" if node.ready else f"not ready: {node.message}"}'
+    return f'node "{node.name}" is not ready: {node.message.rstrip(".")}'
 
 
 def _explained(pod: Pod, reason: str, words: str) -> str:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sandmount.allowlist import Allowlist
-from sandmount.apply import Hands
+from sandmount.apply import Answer, Hands
 from sandmount.cluster import ApiServer, Conflict, Json, Missing, Refused, Transient, words
+from sandmount.endings import at_its_end
 from sandmount.events import allowlist_events
 from sandmount.gather import Gatherer
 from sandmount.gathered import Gathered, node_wanted
@@ -108,7 +109,7 @@ class Reconciler:
         if _makes_it_again(sandbox, plan) and await self._gatherer.is_ghost(sandbox):
             self._queue.add(key)
             return
-        outcome = await self._act(sandbox, plan, allowlist)
+        outcome = await self._act(gathered, plan, allowlist)
         if gathered.pod is not None:
             self._made_under.pop(key, None)
         if outcome is None:
@@ -132,12 +133,14 @@ class Reconciler:
         key, now = sandbox.key, self._now()
         pod = await self._gatherer.pod_at(key, sandbox)
         pod = await self._gatherer.with_events(pod, now)
-        node = await self._gatherer.node(node_wanted(sandbox, pod, now))
         allowlist = self._allowlist
         if allowlist is None:
             raise Transient("no allowlist has been loaded yet")
         pod = self._as_new(key, pod, allowlist)
-        return Gathered(sandbox, allowlist, pod, self._settings, now, node, ended=key in self._hands.ended)
+        gathered = Gathered(sandbox, allowlist, pod, self._settings, now, ended=key in self._hands.ended)
+        if pod is None and not isinstance(make_plan(gathered).action, CreatePod):
+            return gathered  # only a new Pod asks where the last one was
+        return replace(gathered, node=await self._gatherer.node(node_wanted(sandbox, pod, now)))
 
     def _wake_ups(self, gathered: Gathered, outcome: Plan) -> Iterator[float]:
         """Seconds until the Sandbox is looked at again although nothing has happened."""
@@ -181,14 +184,15 @@ class Reconciler:
         else:
             raise Transient(f"the Sandbox cannot be read: {words(answer)}", retry_after=30)
 
-    async def _act(self, sandbox: Sandbox, plan: Plan, allowlist: Allowlist) -> Plan | None:
+    async def _act(self, gathered: Gathered, plan: Plan, allowlist: Allowlist) -> Plan | None:
         """Carries out the plan's action, if it has one: the plan to report, None to look again."""
+        sandbox = gathered.sandbox
         if plan.action is None:
             return plan
         if isinstance(plan.action, CreatePod):
             self._made_under[sandbox.key] = allowlist.version
         try:
-            outcome = await self._apply(sandbox, plan, plan.action)
+            outcome = await self._apply(gathered, plan, plan.action)
         except Transient as error:
             await self._reporter.report(sandbox, not_yet(plan, str(error)), allowlist)
             raise
@@ -209,19 +213,17 @@ class Reconciler:
         await self._reporter.report(sandbox, changed, allowlist)
         raise Transient(changed.verdict.state.message, changed.look_again or 0.0)
 
-    async def _apply(self, sandbox: Sandbox, plan: Plan, action: Action) -> Plan | None:
+    async def _apply(self, gathered: Gathered, plan: Plan, action: Action) -> Plan | None:
         """Carries out the action: the plan to report, or None when things are not as they were thought to be."""
+        sandbox = gathered.sandbox
         answer = await self._hands.carry_out(sandbox.key, action)
         if isinstance(answer, dict) and isinstance(action, DeletePod) and action.told:
             await self._reporter.tell(sandbox, Happening("Normal", action.reason, action.message))
         match answer, action:
-            case dict() | Missing(), DeleteSandbox(reason=reason, message=message):
-                await self._reporter.tell(sandbox, Happening("Normal", reason, f"{message}; the Sandbox is deleted"))
-                return Plan()
+            case _, DeleteSandbox():
+                return await self._after_deletion(gathered, action, answer)
             case dict(), _:
                 return plan
-            case Conflict(), DeleteSandbox():
-                return Plan(look_again=OUTDATED_AGAIN)
             case Refused(message, final), CreatePod() if plan.verdict is not None:
                 return pod_refused(plan.verdict, final=final, message=message)
             case Missing(), CreatePod():
@@ -231,6 +233,19 @@ class Reconciler:
             case Conflict(), CreatePod():
                 raise Transient("the Pod's creation met a conflict")  # a quota that others were counting too
         return None
+
+    async def _after_deletion(self, gathered: Gathered, action: DeleteSandbox, answer: Answer) -> Plan | None:
+        """What there is left to do about a Sandbox that was to be deleted at its end."""
+        sandbox = gathered.sandbox
+        if isinstance(answer, Conflict):
+            return Plan(look_again=OUTDATED_AGAIN)
+        if isinstance(answer, Refused):  # its Pod goes all the same
+            log.error("%s/%s: cannot be deleted at its end: %s", *sandbox.key, answer.message)
+            kept = at_its_end(replace(gathered, deletable=False))
+            return await self._act(gathered, replace(kept, look_again=30.0), gathered.allowlist) if kept else Plan()
+        words = f"{action.message}; the Sandbox is deleted"
+        await self._reporter.tell(sandbox, Happening("Normal", action.reason, words))
+        return Plan()
 
 
 def _makes_it_again(sandbox: Sandbox, plan: Plan) -> bool:

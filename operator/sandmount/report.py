@@ -21,6 +21,9 @@ decisions_log = logging.getLogger("sandmount.decisions")
 QUIET_SECONDS = 1.0
 """An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
 
+REFUSED_AGAIN = 30.0
+"""Seconds until a status that was refused is written again."""
+
 OUTDATED_AGAIN = 1.0
 """Seconds until a Sandbox is looked at again when a write found it outdated and no watch event came."""
 
@@ -61,7 +64,7 @@ class Reporter:
             case dict():
                 self._known.sandboxes.update(parse_sandbox(answer))
                 if plan.at_once:
-                    self._queue.add(key)
+                    self._go_on(key, parse_sandbox(answer), verdict)
                 await self._tell_of_change(sandbox, verdict, status, allowlist)
             case Conflict():
                 self._queue.add_in(key, OUTDATED_AGAIN)
@@ -69,6 +72,7 @@ class Reporter:
                 self._known.sandboxes.drop(sandbox)
                 self._queue.add(key)
             case Refused(message):
+                self._queue.add_in(key, REFUSED_AGAIN)
                 log.error("%s/%s: its status cannot be written: %s", *key, message)
 
     async def _tell_of_change(self, sandbox: Sandbox, verdict: Verdict, status: Json, allowlist: Allowlist) -> None:
@@ -76,6 +80,14 @@ class Reporter:
             self.record(denial_records(sandbox, verdict.denials, allowlist))
         for happening in happenings(sandbox.status, status, verdict.state):
             await self.tell(sandbox, happening)
+
+    def _go_on(self, key: Key, written: Sandbox, verdict: Verdict) -> None:
+        """The next pass depends on what was written; a CRD of an earlier version may have dropped it."""
+        if verdict.loss is None or written.memory.lost_at is not None:
+            self._queue.add(key)
+        else:
+            log.error("%s/%s: lostAt was not kept: apply the CRD of this version", *key)
+            self._queue.add_in(key, REFUSED_AGAIN)
 
     def _quiet_left(self, key: Key) -> float:
         """Seconds that an in-between status still waits."""

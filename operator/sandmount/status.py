@@ -19,7 +19,7 @@ from sandmount.memory import Memory, by_type
 from sandmount.observe import Pod, Sandbox
 
 _REASON = re.compile(r"[A-Za-z](?:[A-Za-z0-9_,:]*[A-Za-z0-9_])?", re.ASCII)  # metav1.Condition.reason
-_ID = re.compile(r"[0-9a-f]{12,}")
+_ID = re.compile(r"[0-9a-f]{12,}|(?<=:)[0-9]+(?=->)")  # of a container, or the port that a connection came from
 _MAX_REASON = 1024
 _MAX_MESSAGE = 4096
 
@@ -30,6 +30,8 @@ CALM = frozenset(
     }
 )  # fmt: skip
 """Reasons of Reconciling that are a step on the way, and no Event's cause."""
+
+_STARTING = frozenset({"PodCreated", "PodPending", "ContainerCreating", "PodInitializing"})
 
 
 class Stage(Enum):
@@ -110,7 +112,7 @@ def compute_status(sandbox: Sandbox, verdict: Verdict, pod: Pod | None, now: dat
     if node_name := (pod.node_name if pod else "") or memory.node_name:
         status["nodeName"] = node_name
     started_at = first_ready(sandbox, pod if state.stage is Stage.READY else None)
-    ends_at = deadline(sandbox, started_at)
+    ends_at = memory.expires_at if memory.finished else deadline(sandbox, started_at)
     status |= {k: times.stamp(v) for k, v in (("startedAt", started_at), ("expiresAt", ends_at)) if v}
     status |= _restarts(verdict, memory, now)
     if pod is not None and pod.host_mounts:
@@ -168,14 +170,23 @@ def happenings(old: Mapping[str, Any], new: Mapping[str, Any], state: State) -> 
         for rest in (after.get(kind) for kind in ("Paused", "Finished") if kind not in before)
         if rest
     ]
-    if "Paused" in before and "Paused" not in after:
+    goes_on = not after.keys() & {"Paused", "Finished"} and state.reason not in ("InvalidSpec", "SandboxDeleted")
+    if "Paused" in before and goes_on:
         found.append(Happening("Normal", "Resumed", "paused is no longer true"))
     if was and not stalled:
         now_is = ready or after.get("Finished") or after.get("Paused") or {}
         found.append(Happening("Normal", "Recovered", f"no longer {was['reason']}: {now_is.get('message', '')}"))
     elif state.stage is Stage.READY and state.told and _was_in_trouble(before):
         found.append(Happening("Normal", "Recovered", f"no longer {was_ready['reason']}: {state.message}"))
+    elif state.stage is Stage.READY and state.told and _was_made_again(old):
+        found.append(Happening("Normal", "Recovered", f"the Pod was made again: {state.message}"))
     return found
+
+
+def _was_made_again(old: Mapping[str, Any]) -> bool:
+    """Whether the status is about a new Pod that follows a lost one."""
+    reconciling = by_type(old).get("Reconciling")
+    return bool(old.get("restarts")) and reconciling is not None and reconciling["reason"] in _STARTING
 
 
 def _was_in_trouble(before: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -223,7 +234,7 @@ def _conditions(
 
 
 def _steady(before: Mapping[str, Any] | None, message: str) -> str:
-    """The message; as it stands when only an id in it differs, as of a container that is tried again and again."""
+    """The message; as it stands when only an id in it differs, as from one try to the next."""
     if len(message) > _MAX_MESSAGE:
         message = message[: _MAX_MESSAGE - 3] + "..."
     if before is not None and _ID.sub("", before["message"]) == _ID.sub("", message):

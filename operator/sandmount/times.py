@@ -16,10 +16,10 @@ def parse(text: object) -> datetime | None:
 
 def stamp(time: datetime) -> str:
     """To the second, in UTC, as metav1.Time is written; a fraction is cut off."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)  # glibc's %Y does not fill up
 
 
-def later(time: datetime, seconds: int) -> datetime:
+def later(time: datetime, seconds: float) -> datetime:
     """So many seconds later; the end of all times where there is none."""
     try:
         return time + timedelta(seconds=seconds)

@@ -14,7 +14,7 @@ from typing import Any
 from sandmount import times
 from sandmount.memory import RAN_WELL
 
-_BACK_OFF = re.compile(r"Back-off pulling image .*?: (?P<reason>Err\w+|\w+Error): (?P<message>.*)", re.DOTALL)
+_BACK_OFF = re.compile(r"Back-off pulling image .*?: (?P<reason>[A-Z]\w+): (?P<message>.*)", re.DOTALL)
 _NEVER_RAN = timedelta(0)
 
 

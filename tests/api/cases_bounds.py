@@ -43,6 +43,7 @@ TEXTS: dict[str, tuple[int, Callable[[int], str]]] = {
     "spec.nodeSelector{}": (63, "a".__mul__),
     "spec.tolerations[].key": (317, "a".__mul__),
     "spec.tolerations[].value": (63, "a".__mul__),
+    "spec.expiresAt": (35, lambda length: "2026-12-01T00:00:00.123456789+00:00".ljust(length, "0")),
     "spec.readinessProbe.httpGet.path": (1024, absolute_path),
     "spec.readinessProbe.httpGet.port": (15, "a".__mul__),
     "spec.readinessProbe.tcpSocket.port": (15, "a".__mul__),
@@ -75,12 +76,14 @@ NUMBERS: dict[str, tuple[int, int | None]] = {
     "spec.securityContext.fsGroup": (0, 2**31 - 1),
     "spec.securityContext.supplementalGroups[]": (0, 2**31 - 1),
     "spec.terminationGracePeriodSeconds": (0, 300),
+    "spec.timeoutSeconds": (60, 315_360_000),
     "spec.readinessProbe.initialDelaySeconds": (0, 3600),
     "spec.readinessProbe.periodSeconds": (1, 3600),
     "spec.readinessProbe.timeoutSeconds": (1, 3600),
     "spec.readinessProbe.successThreshold": (1, 10),
     "spec.readinessProbe.failureThreshold": (1, 100),
     "status.conditions[].observedGeneration": (0, None),
+    "status.restarts": (0, None),
 }
 """Path -> least and most."""
 
@@ -111,6 +114,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "spec.tolerations[].operator": ("Exists", "Equal"),
     "spec.tolerations[].effect": ("NoSchedule", "PreferNoSchedule", "NoExecute"),
     "spec.restartPolicy": ("Always", "OnFailure", "Never"),
+    "spec.expiryPolicy": ("Retain", "Delete"),
     "spec.readinessProbe.httpGet.scheme": ("HTTP", "HTTPS"),
     "spec.volumes[].emptyDir.medium": ("", "Memory"),
     "status.conditions[].status": ("True", "False", "Unknown"),

@@ -24,6 +24,26 @@ NOT_SUBDOMAINS = ("", "A", "-a", "a-", ".a", "a.", "a..b", "a.-b", "a_b", "a/b",
 QUANTITIES = (0, 1, 2**40, "0", "1", "1.5", "1.", ".5", "100m", "1n", "1u", "64Mi", "1Gi", "2E", "1e3", "1E-3")
 NOT_QUANTITIES = (-1, "", "-1", "+1", "1 Gi", "1gi", "1KB", "one", "1e", "1e100", "1.2.3", ".", "1\n")
 
+TIMES = (
+    "2026-12-01T00:00:00Z",
+    "2026-12-01T23:59:59.123456789+14:00",
+    "2024-02-29T00:00:00-12:30",
+    "1999-01-01T00:00:00Z",
+)
+NOT_TIMES = (  # each nearly one
+    "",
+    "2026-12-01",
+    "2026-12-01T00:00:00",
+    "2026-12-01 00:00:00Z",
+    "2026-12-01t00:00:00z",
+    "tomorrow",
+    "2026-12-01T24:00:00Z",
+    "2026-12-01T00:00:60Z",
+    "2026-12-01T00:00:00+25:00",
+    "2026-12-01T00:00Z",
+)
+NOT_DAYS = ("2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-00-10T00:00:00Z", "2025-02-29T00:00:00Z")
+
 PORTS = (1, 80, 65535, "http", "a", "h2", "web-1", "1a")
 NOT_PORT_NAMES = ("", "HTTP", "-a", "a-", "a--b", "80", "a_b", "a.b", "a\n")
 NOT_PORTS = (0, -1, 65536, *NOT_PORT_NAMES)
@@ -46,6 +66,8 @@ RULES = (
         ("ubuntu", "registry.example:5000/team/tool:1.2@sha256:" + "0" * 64),
         (" ubuntu", "ubuntu ", "a b", "a\n", "a\tb", "a\0", "a\u00a0b", "a\u2028b", "a\u200bb", "\ufeffubuntu"),
     ),
+    Rule("spec.expiresAt", "expiresAt must be a time with its offset from UTC", TIMES, NOT_TIMES),
+    Rule("spec.expiresAt", "expiresAt must be a day that there is", TIMES, NOT_DAYS),
     Rule(
         "spec.imagePullSecrets[].name", "imagePullSecrets name must be the name of a Secret", SUBDOMAINS, NOT_SUBDOMAINS
     ),

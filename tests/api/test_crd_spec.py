@@ -53,6 +53,10 @@ EVERY_FIELD: Json = {
         "successThreshold": 1,
         "failureThreshold": 6,
     },
+    "timeoutSeconds": 3600,
+    "expiresAt": "2026-12-01T00:00:00+02:00",
+    "expiryPolicy": "Delete",
+    "paused": True,
     "volumes": [
         {
             "name": "data",
@@ -86,12 +90,12 @@ OUT_OF_REACH = """
 """Fields of Pods and containers that no Sandbox may set."""
 
 NO_SUCH_FIELDS = """
-    spec.paused spec.timeoutSeconds spec.expiresAt spec.expiryPolicy spec.command spec.args spec.nope
+    spec.command spec.args spec.nope spec.ttlSeconds spec.expires spec.suspend
     spec.imagePullSecrets[].nope spec.env[].nope spec.env[].valueFrom.secretKeyRef.nope spec.ports[].nope
     spec.env[].valueFrom.configMapKeyRef.nope spec.env[].valueFrom.fieldRef.apiVersion spec.tolerations[].nope
     spec.readinessProbe.exec.nope spec.volumes[].emptyDir.nope spec.volumes[].path
 """
-"""What a later version brings, and what a hand may slip to."""
+"""What a hand may slip to."""
 
 MAPS = ("spec.nodeSelector", "spec.resources.requests", "spec.resources.limits")
 

@@ -20,7 +20,7 @@ RUNNING: Json = {
             "type": kind,
             "status": "True",
             "reason": reason,
-            "message": "",
+            "message": f"it is {reason}",
             "observedGeneration": 1,
             "lastTransitionTime": NOW,
         }
@@ -78,15 +78,17 @@ def test_labels_count_as_no_new_generation(training: Sandboxes) -> None:
 def test_kubectl_get_prints_the_columns_that_matter(kubectl: Kubectl, training: Sandboxes, namespace: str) -> None:
     head, row = kubectl("get", "sbx", "-n", namespace).splitlines()
 
-    assert head.split() == ["NAME", "PHASE", "READY", "NODE", "AGE"]
-    assert row.split()[:4] == ["training", "Running", "True", "node-1"]
+    assert head.split() == ["NAME", "PHASE", "READY", "REASON", "NODE", "UNTIL", "AGE"]
+    assert row.split()[:5] == ["training", "Running", "True", "ContainerReady", "node-1"]
 
 
-def test_kubectl_get_wide_adds_why_and_where(kubectl: Kubectl, training: Sandboxes, namespace: str) -> None:
+def test_kubectl_get_wide_adds_how_often_where_and_a_sentence(
+    kubectl: Kubectl, training: Sandboxes, namespace: str
+) -> None:
     head, row = kubectl("get", "sandbox", "training", "-n", namespace, "-o", "wide").splitlines()
 
-    assert head.split() == ["NAME", "PHASE", "READY", "NODE", "AGE", "REASON", "POD-IP"]
-    assert row.split()[5:] == ["ContainerReady", "10.0.0.7"]
+    assert head.split() == ["NAME", "PHASE", "READY", "REASON", "NODE", "UNTIL", "AGE", "RESTARTS", "POD-IP", "MESSAGE"]
+    assert "10.0.0.7" in row and row.endswith("it is ContainerReady")
 
 
 @pytest.mark.parametrize("word", ["sbx", "sandbox", "sandboxes", "sandboxes.sandmount.dev"])
@@ -108,7 +110,8 @@ def test_the_table_has_every_column_in_order(training: Sandboxes) -> None:
     columns = training.table()["columnDefinitions"]
 
     assert [(column["name"], column["priority"]) for column in columns] == [
-        ("Name", 0), ("Phase", 0), ("Ready", 0), ("Node", 0), ("Age", 0), ("Reason", 1), ("Pod-IP", 1),
+        ("Name", 0), ("Phase", 0), ("Ready", 0), ("Reason", 0), ("Node", 0), ("Until", 0), ("Age", 0),
+        ("Restarts", 1), ("Pod-IP", 1), ("Message", 1),
     ]  # fmt: skip
 
 

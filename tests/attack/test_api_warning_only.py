@@ -11,6 +11,7 @@ from tests.attack.api_races import DENIED, race, writer
 from tests.attack.api_support import away, other_settings, uid_of, wait_until_no_pod, wait_until_still, writes
 from tests.support import OperatorProcess
 from tests.support.fixtures import Recorder, Sandboxes
+from tests.verdicts import live
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("warning_only", "no_traceback")
@@ -49,6 +50,7 @@ def test_where_a_revocation_only_warns_a_pod_runs_on_and_is_never_made_again(
         sandboxes.wait_reason(name, DENIED, kind="VolumesAllowed")
         assert uid_of(sandboxes.pod(name)) == uid
         assert writes(shared / name)
+    live.check("revoked-warn", sandboxes.get("restarted"))
     with away(operator):
         sandboxes.kube.delete("pod", "deleted", sandboxes.namespace)
     sandboxes.wait_reason("deleted", DENIED)

@@ -20,6 +20,7 @@ from tests.cluster.kubectl import SANDBOXES
 from tests.support import Json, Kube, wait_until
 from tests.support.fixtures import IMAGE, Sandboxes, host_volume
 from tests.support.kubectl import condition_of
+from tests.verdicts import live
 
 pytest_plugins = ["tests.attack.api_fixtures"]
 pytestmark = pytest.mark.usefixtures("no_traceback", "no_schema")
@@ -96,6 +97,7 @@ def test_a_running_sandbox_whose_spec_becomes_unreadable_gets_nothing_new_and_is
     worse = [host_volume(canary.path, "/") | {"hostPath": {"path": "/"}}]
     patch(sandboxes.kube, SANDBOXES, "runs", sandboxes.namespace, {"spec": {"volumes": worse, "privileged": True}})
     sandboxes.wait_reason("runs", INVALID)
+    live.check("invalid-spec", sandboxes.get("runs"))
     pod = sandboxes.pod("runs")
     assert pod is not None and uid_of(pod) == uid
     assert host_mounts(pod) == {(str(shared), "", False)}

@@ -115,6 +115,19 @@ def test_the_example_s_way_by_hand_works_line_by_line(
     operator.stop()
 
 
+@pytest.mark.parametrize("name", ["gitops.md", "lifecycle.md"])
+def test_the_commands_of_a_document_work_line_by_line(name: str, shell: Shell, operator: OperatorProcess) -> None:
+    steps = commands(REPOSITORY / "docs" / name)
+    assert len(steps) >= 7
+    EXAMPLE_DIRECTORIES[0].mkdir()
+    operator.start()
+    operator.wait_until_working()
+    operator.kube.set_allowlist(f"- {EXAMPLE_DIRECTORIES[0]}\n")
+    for step in steps:
+        shell.run(step)
+    operator.stop()
+
+
 def test_every_make_target_in_the_documents_exists() -> None:
     text = (REPOSITORY / "Makefile").read_text()
     for document in DOCUMENTS:
@@ -126,6 +139,7 @@ def test_every_make_target_in_the_documents_exists() -> None:
 def test_every_other_command_in_the_documents_is_run_above() -> None:
     known = commands(REPOSITORY / "README.md", "## On your own cluster")
     known += commands(REPOSITORY / "examples" / "host-volume-mount" / "README.md", "## By hand")
+    known += [c for name in ("gitops.md", "lifecycle.md") for c in commands(REPOSITORY / "docs" / name)]
     ends_the_demo = "kubectl delete namespace sandmount-demo"  # test_demo.py does the same through the API
     for document in DOCUMENTS:
         for command in commands(document):

@@ -72,10 +72,12 @@ def test_columns_say_whether_it_is_up_where_and_why_not(sandboxes: Sandboxes, ku
     sandboxes.wait_ready("good")
     sandboxes.wait_reason("bad", "HostPathNotAllowed")
     lines = kube.run("get", "sbx", "-n", sandboxes.namespace, "-o", "wide").splitlines()
-    assert lines[0].split() == ["NAME", "PHASE", "READY", "NODE", "AGE", "REASON", "POD-IP"]
+    assert lines[0].split() == [
+        "NAME", "PHASE", "READY", "REASON", "NODE", "UNTIL", "AGE", "RESTARTS", "POD-IP", "MESSAGE",
+    ]  # fmt: skip
     bad, good = (line.split() for line in lines[1:])
-    assert bad[:3] == ["bad", "Failed", "False"] and bad[-1] == "HostPathNotAllowed"
-    assert good[:3] == ["good", "Running", "True"] and good[5] == "PodReady" and good[6].count(".") == 3
+    assert bad[:4] == ["bad", "Failed", "False", "HostPathNotAllowed"] and "is not on the allowlist" in lines[1]
+    assert good[:4] == ["good", "Running", "True", "PodReady"] and good[6].count(".") == 3
 
 
 def test_a_changed_spec_replaces_the_pod_and_a_label_does_not(sandboxes: Sandboxes, kube: Kube, shared: Path) -> None:

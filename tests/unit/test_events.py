@@ -1,6 +1,7 @@
 """Kubernetes Events, as the API takes them."""
 
 import socket
+from datetime import timedelta
 
 import pytest
 
@@ -16,7 +17,7 @@ def test_an_event_about_a_sandbox_is_this() -> None:
     assert event_about_sandbox(sandbox(), Happening("Warning", "PodNameTaken", "in use"), NOW) == {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": "training-", "namespace": "team-a"},
+        "metadata": {"name": "training.6475ef64cf340", "namespace": "team-a"},
         "eventTime": WHEN,
         "type": "Warning",
         "reason": "PodNameTaken",
@@ -91,10 +92,28 @@ def test_an_event_about_the_list_names_the_config_map_in_the_operators_namespace
 ) -> None:
     settings = Settings(namespace="own", allowlist_name="paths")
     (event,) = allowlist_events(allowlist("- x"), found, settings, NOW)
-    assert event["metadata"] == {"generateName": "paths-", "namespace": "own"}
+    assert event["metadata"] == {"name": "paths.6475ef64cf340", "namespace": "own"}
     expected = {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "own", "name": "paths"}
     assert event["regarding"] == expected | ({"uid": uid} if uid else {})
 
 
 def test_a_valid_list_gives_no_event_whatever_its_length() -> None:
     assert allowlist_events(roots(*[f"/srv/{i}" for i in range(200)]), config_map(""), SETTINGS, NOW) == []
+
+
+def test_names_are_in_the_order_of_time_and_valid_however_long_the_sandboxs_is() -> None:
+    def name(of: str, seconds: float) -> str:
+        about = sandbox(metadata={"name": of})
+        event = event_about_sandbox(about, Happening("Normal", "R", ""), NOW + timedelta(seconds=seconds))
+        found: str = event["metadata"]["name"]
+        return found
+
+    names = [name("training", seconds) for seconds in (0, 0.000001, 1, 3600, 10 * 365 * 86400)]
+    assert names == sorted(names)
+    long = name("a" * 199 + "-" + "b" * 53, 0)
+    assert len(long) <= 253 and "-." not in long
+
+
+def test_events_about_one_list_have_names_of_their_own() -> None:
+    names = [e["metadata"]["name"] for e in allowlist_events(allowlist("- x\n- y\n- z"), None, SETTINGS, NOW)]
+    assert len(set(names)) == len(names) == 3

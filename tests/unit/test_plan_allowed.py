@@ -55,7 +55,8 @@ def test_a_pod_that_is_going_is_waited_for() -> None:
     expected = Plan(None, moving("PodTerminating", words), look_again=15.0)
     ending: dict[str, Any] = {"deleting": True, "ends_at": NOW + timedelta(seconds=10)}
     assert plan(ours(**ending)) == expected
-    assert plan(ours(**ending, built_from="")) == expected
+    replaced = "the spec changed; the Pod is replaced"
+    assert plan(ours(**ending, built_from="")) == Plan(None, moving("PodReplaced", replaced), look_again=15.0)
 
 
 def test_a_changed_spec_replaces_the_pod_within_its_own_grace_period() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sandmount.allowlist import Grant
+from sandmount.observe import parse_pod
 from sandmount.pod import build_pod, built_from, labels
 from tests.unit.builders import NAME, NAMESPACE, UID, Json, host, spec
 
@@ -288,3 +289,42 @@ def test_a_pod_goes_to_nodes_that_hold_all_of_its_roots_and_have_what_the_sandbo
         ]
     }
     assert found["nodeSelector"] == {"disk": "own"}
+
+
+def test_a_pod_is_kept_to_the_node_that_has_its_host_directories() -> None:
+    wanted = spec(volumes=[host()], nodeSelector={"disk": "own"})
+    grants = [Grant("data", "/data", "shared", False, (("zone", "1"),))]
+    free = build_pod(NAMESPACE, NAME, UID, wanted, grants)
+    kept = build_pod(NAMESPACE, NAME, UID, wanted, grants, "node-1")
+    assert kept["spec"]["affinity"] == {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {
+                        "matchExpressions": [
+                            {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
+                            {"key": "zone", "operator": "In", "values": ["1"]},
+                        ],
+                        "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}],
+                    }
+                ]
+            }
+        }
+    }
+    assert {k: v for k, v in kept["spec"].items() if k != "affinity"} == {
+        k: v for k, v in free["spec"].items() if k != "affinity"
+    }
+    assert "nodeName" not in kept["spec"]
+    assert parse_pod({**kept, "metadata": {**kept["metadata"], "uid": "u", "resourceVersion": "1"}}).kept_to == "node-1"
+
+
+@pytest.mark.parametrize("volumes", [[], [{"name": "e", "mountPath": "/e", "emptyDir": {}}]])
+def test_a_pod_without_host_volumes_is_kept_nowhere(volumes: list[Json]) -> None:
+    wanted = spec(volumes=volumes)
+    assert build_pod(NAMESPACE, NAME, UID, wanted, [], "node-1") == build_pod(NAMESPACE, NAME, UID, wanted, [])
+
+
+def test_no_deadline_and_no_pause_comes_into_a_pod() -> None:
+    """A Pod's activeDeadlineSeconds can only be shortened, and moving a deadline renews a Sandbox."""
+    fields = {"timeoutSeconds": 60, "expiresAt": "2026-12-01T00:00:00Z", "expiryPolicy": "Delete", "paused": True}
+    assert built(**fields) == built()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sandmount.allowlist import Grant
-from sandmount.pod import built_from, same_spec
+from sandmount.pod import build_pod, built_from, same_spec
 from tests.unit.builders import host, spec
 
 GRANT = Grant("data", "/data", "shared", False)
@@ -146,3 +146,73 @@ def test_the_nodes_of_a_grant_count_and_a_grant_without_nodes_is_as_before_there
     }
     assert len(hashes) == 4
     assert built_from(wanted, (GRANT,)).endswith("383d41553829c7daabc28160e45ab7d669e7bc8504e63d22c1750e9fca017894")
+
+
+FULL: dict[str, Any] = {
+    "imagePullPolicy": "Always",
+    "imagePullSecrets": [{"name": "regcred"}],
+    "entrypoint": ["python", "train.py"],
+    "workingDir": "/work",
+    "env": [{"name": "A", "value": "b"}, {"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+    "ports": [{"name": "http", "containerPort": 8080}],
+    "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}},
+    "securityContext": {
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "supplementalGroups": [2000],
+        "fsGroup": 2000,
+        "runAsNonRoot": True,
+        "readOnlyRootFilesystem": False,
+    },
+    "runtimeClassName": "gvisor",
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "restartPolicy": "Never",
+    "terminationGracePeriodSeconds": 30,
+    "readinessProbe": {"httpGet": {"port": "http"}, "timeoutSeconds": 60},
+    "volumes": [
+        {"name": "data", "host": {"path": "/data/shared"}, "mountPath": "/mnt/data", "readOnly": True},
+        {"name": "cache", "pvc": {"claimName": "cache"}, "mountPath": "/cache"},
+    ],
+}
+ON_FAST = Grant("data", "/data", "shared", True, (("disk", "fast"),))
+FULL_HASH = (
+    "aaf6d21dd7be3bd1854960d609cfb1c4892bd258e18b8625edbebd55866ddd27."
+    "5276f7e6defbea148319c35f6083437b31cbc24bd74064ba2efd638279537a88"
+)
+"""Computed with the operator before it had a lifecycle (commit 0888126)."""
+
+
+def test_an_update_to_an_operator_with_a_lifecycle_rebuilds_no_pod() -> None:
+    assert built_from(spec(**FULL), (ON_FAST,)) == FULL_HASH
+    assert built_from(spec(), ()) == (
+        "45acb6cb38132f25c853f11b86875224b11c0a6b461886136884aa697063361b."
+        "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timeoutSeconds": 60},
+        {"expiresAt": "2026-12-01T00:00:00Z"},
+        {"expiryPolicy": "Delete"},
+        {"expiryPolicy": "Retain"},
+        {"paused": True},
+        {"timeoutSeconds": 60, "expiresAt": "2026-12-01T00:00:00.5+01:00", "expiryPolicy": "Delete", "paused": True},
+    ],
+)
+def test_no_field_of_the_lifecycle_rebuilds_a_pod(fields: dict[str, Any]) -> None:
+    assert built_from(spec(**FULL, **fields), (ON_FAST,)) == FULL_HASH
+    assert built_from(spec(**fields), ()) == built_from(spec(), ())
+
+
+def test_a_probes_own_timeout_is_none_of_the_lifecycles() -> None:
+    probes = [{"tcpSocket": {"port": 80}, **more} for more in ({}, {"timeoutSeconds": 60}, {"timeoutSeconds": 61})]
+    assert len({built_from(spec(readinessProbe=probe), ()) for probe in probes}) == 3
+
+
+def test_the_node_that_a_pod_is_kept_to_is_none_of_what_it_is_built_from() -> None:
+    wanted = spec(volumes=[host()])
+    annotations = [build_pod("ns", "n", "u", wanted, (GRANT,), name)["metadata"] for name in (None, "node-1", "node-2")]
+    assert annotations[0] == annotations[1] == annotations[2]

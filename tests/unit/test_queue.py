@@ -3,10 +3,12 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
-from sandmount.queue import FIRST_DELAY, LONGEST_DELAY, KeyedQueue
+from sandmount.queue import FIRST_DELAY, LONGEST_DELAY, SLACK, KeyedQueue
+from tests.unit.clock import Clock, on_clock
 
 
 def queue() -> KeyedQueue[str]:
@@ -242,3 +244,104 @@ async def test_an_event_during_a_pass_that_fails_does_not_shorten_the_delay() ->
     keys.add("a")
     keys.retry("a")
     assert len(keys) == 0
+
+
+def remembered(keys: KeyedQueue[int]) -> int:
+    """Later looks that the queue holds in memory, out of date or not."""
+    return len(keys._heap)  # noqa: SLF001
+
+
+async def look_at_all(keys: KeyedQueue[int], count: int, seconds: Callable[[int], float]) -> None:
+    """Every key is looked at now, and has a later look after that."""
+    for key in range(count):
+        keys.add(key)
+    for _ in range(count):
+        key = await keys.get()
+        keys.add_in(key, seconds(key))
+        keys.done(key)
+
+
+def test_ten_thousand_far_deadlines_that_are_looked_at_often_stay_ten_thousand_and_come_once_in_their_order() -> None:
+    count, day = 10_000, 86_400.0
+
+    async def test(loop: Clock) -> None:
+        keys: KeyedQueue[int] = KeyedQueue()
+        order = list(range(count))
+        random.Random(3).shuffle(order)  # noqa: S311
+        most = 0
+        for _ in range(20):
+            await look_at_all(keys, count, lambda key: day + 60 * order[key])
+            most = max(most, remembered(keys))
+            assert loop.pending() == 1
+        assert most <= 2 * count + SLACK + 1
+        loop.moved = day / 2
+        await asyncio.sleep(0.001)
+        assert len(keys) == 0
+        loop.moved = day + 60 * count + 60
+        found = [await keys.get() for _ in range(count)]
+        assert [order[key] for key in found] == list(range(count))
+        for key in found:
+            keys.done(key)
+        await asyncio.sleep(0.001)
+        assert (len(keys), remembered(keys), loop.pending()) == (0, 0, 0)
+
+    on_clock(test)
+
+
+def test_few_keys_are_cleaned_up_seldom_and_still_bounded() -> None:
+    async def test(loop: Clock) -> None:
+        keys: KeyedQueue[int] = KeyedQueue()
+        for _ in range(2000):
+            await look_at_all(keys, 3, lambda key: 3600.0 + key)
+            assert remembered(keys) <= 2 * 3 + SLACK + 1
+        loop.moved = 3700
+        assert [await keys.get() for _ in range(3)] == [0, 1, 2]
+
+    on_clock(test)
+
+
+def test_a_far_deadline_sets_no_new_timer_at_each_look() -> None:
+    async def test(loop: Clock) -> None:
+        keys: KeyedQueue[int] = KeyedQueue()
+        keys.add_in(-1, 60)  # something that is due earlier
+        before = loop.timers
+        for _ in range(10):
+            await look_at_all(keys, 50, lambda _key: 3600.0)
+        assert loop.timers == before
+
+    on_clock(test)
+
+
+@pytest.mark.parametrize("seconds", [1e7, 1e10, 2.5e11, float("inf")])
+def test_a_look_in_ten_thousand_years_harms_nobody(seconds: float) -> None:
+    async def test(loop: Clock) -> None:
+        keys: KeyedQueue[int] = KeyedQueue()
+        keys.add_in(1, seconds)
+        keys.add_in(2, 0.01)
+        assert await keys.get() == 2
+        keys.done(2)
+        await asyncio.sleep(0.01)
+        assert len(keys) == 0
+        keys.add(1)
+        assert await keys.get() == 1
+
+    on_clock(test)
+
+
+def test_a_deadline_that_was_moved_comes_once_at_its_new_time() -> None:
+    async def test(loop: Clock) -> None:
+        keys: KeyedQueue[int] = KeyedQueue()
+        await look_at_all(keys, 1, lambda _key: 60.0)
+        await look_at_all(keys, 1, lambda _key: 600.0)
+        loop.moved = 100
+        await asyncio.sleep(0.001)
+        assert len(keys) == 0
+        loop.moved = 601
+        await asyncio.sleep(0.001)
+        assert await keys.get() == 0
+        keys.done(0)
+        loop.moved = 10**6
+        await asyncio.sleep(0.001)
+        assert len(keys) == 0
+
+    on_clock(test)

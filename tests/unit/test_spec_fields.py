@@ -1,5 +1,6 @@
 """parse_spec: each field's bounds, what is accepted at the edge and refused beyond it, with the field named."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -74,6 +75,21 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("readinessProbe", probe(initialDelaySeconds=3600, failureThreshold=100)),
     ("readinessProbe", {"httpGet": {"port": "http", "path": "/healthz", "scheme": "HTTPS"}}),
     ("readinessProbe", {"exec": {"command": ["true"]}}),
+    *[("timeoutSeconds", s) for s in (60, 315_360_000)],
+    *[
+        ("expiresAt", t)
+        for t in (
+            "2026-12-01T00:00:00Z",
+            "2026-12-01T00:00:00.5Z",
+            "2026-12-01T00:00:00.123456789Z",
+            "2026-12-01T23:59:59+14:00",
+            "2026-12-01T00:00:00-00:00",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+        )
+    ],
+    *[("expiryPolicy", p) for p in ("Retain", "Delete")],
+    *[("paused", p) for p in (True, False)],
     ("volumes", [{"name": f"v{i}", "mountPath": f"/mnt/{i}", "emptyDir": {}} for i in range(32)]),
     ("volumes", scratch(name=LABEL_63)),
     ("volumes", scratch(mountPath=LONGEST_PATH)),
@@ -185,6 +201,24 @@ REFUSED: list[tuple[str, Any, str]] = [
     ),
     ("entrypoint", ["x" * 8192] * 17, "entrypoint: has 139264 characters in all"),
     ("env", [{"name": f"E{i}", "value": "v" * 4096} for i in range(33)], "env: has 135168 characters in all"),
+    *[("timeoutSeconds", s, "timeoutSeconds") for s in (59, 0, -1, 315_360_001, "60", "1h", 60.0, 60.5, True)],
+    *[
+        ("expiresAt", t, "expiresAt: is not a time; write one with its offset from UTC, such as 2026-12-01T00:00:00Z")
+        for t in (
+            "",
+            "tomorrow",
+            "2026-12-01",
+            "2026-12-01T00:00:00",
+            "2026-13-01T00:00:00Z",
+            "2026-12-01T00:00:60Z",
+            "2026-12-01T00:00:00+25:00",
+            "10000-01-01T00:00:00Z",
+            1_796_083_200,
+            True,
+        )
+    ],
+    *[("expiryPolicy", p, "expiryPolicy") for p in ("delete", "", "Keep", 5, None)],
+    *[("paused", p, "paused") for p in ("true", "yes", 1, 0, None)],
     ("volumes", [{"name": f"v{i}", "mountPath": f"/m/{i}", "emptyDir": {}} for i in range(33)], "volumes"),
     *[("volumes", scratch(name=n), "volumes[0].name") for n in ("", "A", "a.b", "-a", "a-", "a\n", LABEL_63 + "a")],
     *[
@@ -243,6 +277,12 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert found.restart_policy == "Always"
     assert found.termination_grace_period_seconds == 10
     assert found.entrypoint is None
+    assert (found.timeout_seconds, found.expires_at, found.expiry_policy, found.paused) == (None, None, "Retain", False)
+
+
+def test_a_time_means_the_same_with_any_offset() -> None:
+    texts = ("2026-12-01T00:00:00Z", "2026-12-01T02:00:00+02:00", "2026-11-30T14:30:00-09:30")
+    assert {spec(expiresAt=text).expires_at for text in texts} == {datetime(2026, 12, 1, tzinfo=UTC)}
 
 
 def test_an_entrypoint_that_is_unset_and_an_empty_one_are_told_apart() -> None:

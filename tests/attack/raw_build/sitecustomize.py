@@ -15,9 +15,11 @@ from sandmount.api import SandboxSpec
 _build_pod = pod.build_pod
 
 
-def build_pod(namespace: str, name: str, uid: str, spec: SandboxSpec, grants: Sequence[Grant]) -> dict[str, Any]:
+def build_pod(
+    namespace: str, name: str, uid: str, spec: SandboxSpec, grants: Sequence[Grant], node_name: str | None = None
+) -> dict[str, Any]:
     """The Sandbox's Pod with the requested paths instead of roots, and without subPaths."""
-    built = _build_pod(namespace, name, uid, spec, grants)
+    built = _build_pod(namespace, name, uid, spec, grants, node_name)
     asked = {v.name: paths.join(v.host.path, v.sub_path or "") for v in spec.volumes if v.host}
     for volume in built["spec"]["volumes"]:
         if volume["name"] in asked:
