@@ -116,6 +116,7 @@ async def _work(reconciler: Reconciler, settings: Settings) -> None:
     log.info("all Sandboxes and Pods are known; working")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(reconciler.known.keep_swept(settings.sweep_seconds), name="sweep")
+        tasks.create_task(reconciler.watch_clock(), name="clock")
         for number in range(settings.workers):
             tasks.create_task(reconciler.work(), name=f"worker {number}")
 

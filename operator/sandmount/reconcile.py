@@ -39,6 +39,12 @@ from sandmount.steps import Action, CreatePod, DeletePod, DeleteSandbox, Plan
 
 log = logging.getLogger(__name__)
 
+CLOCK_SECONDS = 5.0
+"""Seconds between two comparisons of the clocks, one for the whole process."""
+
+SET_CLOCK_SECONDS = 0.5
+"""Seconds by which a clock has to be set to be noticed; what keeps it right otherwise moves it by far less."""
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
@@ -95,6 +101,24 @@ class Reconciler:
                 log.exception("%s/%s: unexpected error; again in %.1f s", *key, delay)
             else:
                 self._queue.done(key)
+
+    async def watch_clock(self, every: float = CLOCK_SECONDS) -> None:
+        """Looks at every Sandbox that has a deadline when the clock was set, or the machine slept.
+
+        Wake-ups are by a clock that only runs while the machine does and that nobody sets; deadlines are by the other.
+        """
+        apart = self._clocks_apart()
+        while True:
+            await asyncio.sleep(every)
+            if abs(self._clocks_apart() - apart) > SET_CLOCK_SECONDS:
+                apart = self._clocks_apart()
+                log.info("the clock was set; looking at all deadlines again")
+                for sandbox in self.known.sandboxes.values():
+                    if sandbox.memory.expires_at is not None:
+                        self._queue.add(sandbox.key)
+
+    def _clocks_apart(self) -> float:
+        return self._now().timestamp() - asyncio.get_running_loop().time()
 
     async def look_at(self, key: Key) -> None:
         """One pass."""

@@ -1,6 +1,7 @@
 """Why a Sandbox does not run: each reason appears in the words of kubelet, scheduler or API server, and goes again."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +94,13 @@ def ground(sandboxes: Sandboxes, kube: Kube, shared: Path) -> Ground:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_reason_appears_in_kubernetes_own_words_and_goes_when_it_is_over(name: str, ground: Ground) -> None:
-    case = CASES[name]
+def test_a_reason_appears_in_kubernetes_own_words_and_goes_when_it_is_over(
+    name: str, ground: Ground, record_property: Recorder
+) -> None:
+    case, begun = CASES[name], time.monotonic()
     ground.change_spec(**case.spec)
     found = ground.sandboxes.wait_reason("trial", case.reason)
+    record_property(f"{case.reason}: seconds from kubectl apply until it is told", round(time.monotonic() - begun, 1))
     assert re.search(case.says, found["message"]), found
     live.check(case.state, ground.sandboxes.get("trial"))
     case.mend(ground)

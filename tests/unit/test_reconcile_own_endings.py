@@ -1,7 +1,9 @@
-"""The Reconciler and the Pods that it ends itself: none of them is lost, and the next one can be."""
+"""The Reconciler and the ends that it brings about itself: Pods that it ends are not lost, and clocks that are set."""
+
+import asyncio
 
 from tests.unit.builders import KEY, host
-from tests.unit.lives import at, look, running
+from tests.unit.lives import at, look, running, stamp
 from tests.unit.world import World, until, world
 
 WANTED = [host()]
@@ -84,3 +86,15 @@ async def test_a_held_sandbox_that_we_deleted_loses_its_pod_without_any_event_of
         await look(w)
         assert w.asked("delete_sandbox") == 1
         assert "delete_pod" in w.writes()
+
+
+async def test_when_the_clock_is_set_all_deadlines_are_looked_at_again() -> None:
+    async with world() as w:
+        await running(w, expiresAt=stamp(3600))
+        watching = asyncio.create_task(w.reconciler.watch_clock(every=0.01))
+        await asyncio.sleep(0.05)
+        assert w.asked("delete_pod") == 0
+        w.now = at(3601)
+        await until(lambda: w.asked("delete_pod") == 1)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
