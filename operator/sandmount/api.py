@@ -5,10 +5,13 @@ second time and trust nothing: an object stored under an older schema, or a sche
 become a Pod. Bounds and rules are those of the schema. A bad spec is a value here, never an exception.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -315,6 +318,12 @@ class SandboxSpec(Model):
     expiry_policy: ExpiryPolicy = ExpiryPolicy.RETAIN
     paused: StrictBool = False
     volumes: Annotated[tuple[Volume, ...], Field(max_length=32)] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """What a Pod is built from, as far as it differs from the defaults: SHA-256 in hex."""
+        wire = json.dumps(self.to_wire(without=LIFECYCLE), sort_keys=True)
+        return hashlib.sha256(wire.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

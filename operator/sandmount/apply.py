@@ -5,7 +5,7 @@ import logging
 from sandmount.api import KIND
 from sandmount.cluster import ApiServer, Conflict, Exists, Json, Missing, Unanswered
 from sandmount.known import Known
-from sandmount.observe import Key, parse_pod, parse_sandbox
+from sandmount.observe import Key, Pod, parse_pod, parse_sandbox
 from sandmount.steps import Action, CreatePod, DeletePod, DeleteSandbox, RelabelPod
 
 log = logging.getLogger(__name__)
@@ -19,8 +19,14 @@ class Hands:
     def __init__(self, api: ApiServer, known: Known) -> None:
         self._api = api
         self._known = known
-        self.ended: set[Key] = set()
-        """Names at which we have asked the last Pod to end: it is not lost when it is gone."""
+        self.ended: dict[Key, str] = {}
+        """uid of the last Pod that we have asked to end, by its name: it is not lost when it is gone."""
+
+    def has_ended(self, key: Key, pod: Pod | None) -> bool:
+        """Whether we have asked the last Pod of that name to end; another one has been made when ``pod`` is not it."""
+        if pod is not None and self.ended.get(key) != pod.uid:
+            self.ended.pop(key, None)
+        return key in self.ended
 
     async def carry_out(self, key: Key, action: Action) -> Answer:
         """Does it, and keeps what the answer says."""
@@ -37,7 +43,7 @@ class Hands:
     async def _create(self, key: Key, action: CreatePod) -> Answer:
         answer = await self._api.create_pod(action.body)
         if isinstance(answer, dict):
-            self.ended.discard(key)
+            self.ended.pop(key, None)
             self._known.pods.put(parse_pod(answer))
         elif isinstance(answer, Exists):
             self._known.unwatched.add(key)
@@ -46,7 +52,7 @@ class Hands:
     async def _delete(self, key: Key, action: DeletePod) -> Answer:
         answer = await self._api.delete_pod(key, action.uid, action.grace)
         if isinstance(answer, dict):
-            self.ended.add(key)
+            self.ended[key] = action.uid
             log.info("%s/%s: Pod deleted: %s: %s", *key, action.reason, action.message)
             if answer.get("kind") == "Pod":
                 self._known.pods.update(parse_pod(answer))

@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 PAGE = 500
 """Objects in one page of a list."""
+EVENTS_PAGE = 100
+EVENTS_PAGES = 20
+_OF_AN_EVENT = ("involvedObject", "reason", "series", "lastTimestamp", "eventTime")
+_MAX_EVENT = 4096
 REQUEST_SECONDS = 30
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 LONGEST_DELAY = 30.0
@@ -151,23 +155,27 @@ class ApiServer:
 
     async def get_node(self, name: str) -> Json | Unanswered:
         """Reads a Node."""
-        return await self._ask("GET", f"/api/v1/nodes/{quote(name)}")
+        return await self._ask("GET", f"/api/v1/nodes/{quote(name, safe='')}")
 
     async def list_pod_warnings(self, namespace: str) -> list[Json]:
-        """The warnings about Pods of a namespace. Raises Transient when they cannot be read."""
+        """The warnings about Pods of a namespace, of very many only some. Raises Transient when they cannot be read.
+
+        Whoever may create Events chooses how large they are, so little of each is kept.
+        """
         path = f"/api/v1/namespaces/{quote(namespace)}/events"
-        query = {"fieldSelector": "involvedObject.kind=Pod,type=Warning", "limit": str(PAGE)}
+        query = {"fieldSelector": "involvedObject.kind=Pod,type=Warning", "limit": str(EVENTS_PAGE)}
         found: list[Json] = []
-        while True:
+        for _ in range(EVENTS_PAGES):
             page = await self._ask("GET", path, query=query)
             if isinstance(page, Missing):
                 return found
             if isinstance(page, Unanswered):
                 raise Transient(f"{path} cannot be listed: {words(page)} {_RIGHTS}")
-            found += page["items"] or ()
+            found += [{k: e[k] for k in _OF_AN_EVENT if k in e} | _cut(e) for e in page["items"] or ()]
             if not page["metadata"].get("continue"):
-                return found
+                break
             query["continue"] = page["metadata"]["continue"]
+        return found
 
     async def get_config_map(self, namespace: str, name: str) -> Json | Unanswered:
         """Reads a ConfigMap."""
@@ -319,6 +327,10 @@ def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswer
     except ValueError:
         retry_after = 0.0
     raise Transient(f"{method} {path}: {response.status} {message}", retry_after)
+
+
+def _cut(event: Json) -> Json:
+    return {"message": str(event.get("message") or "")[:_MAX_EVENT]}
 
 
 def growing(first: float, longest: float) -> Iterator[float]:

@@ -22,15 +22,15 @@ def at_its_end(gathered: Gathered) -> Plan | None:
     over = sandbox.memory.expired or (end is not None and end <= gathered.now)
     if over and gathered.deletable and is_deleted_at_its_end(sandbox):
         return Plan(DeleteSandbox(sandbox.uid, sandbox.resource_version, EXPIRED, _words_of_end(sandbox, end)))
+    left = gathered.pod if gathered.is_orphaned else None
     if sandbox.memory.finished:
-        return _finished(sandbox.memory.finished, own)
+        return _finished(sandbox.memory.finished, own or left)
     if own is not None and own.phase == "Succeeded" and not own.deleting:
         # Before anything else: what is done must not be done twice. A Pod that is told to end may end with success too,
         # which says nothing about its work.
         return Plan(None, Verdict(state_of(own, None)))
     if over:
-        left = gathered.pod if gathered.is_orphaned else None
-        return _expired(own or left, _words_of_end(sandbox, end))
+        return _expired(own or left, _words_of_end(sandbox, end), seen=sandbox.memory.expired)
     return None
 
 
@@ -50,12 +50,14 @@ def _words_of_end(sandbox: Sandbox, end: datetime | None) -> str:
     return said.message if said else why_expired(sandbox, end) if end else "its deadline has passed"
 
 
-def _expired(pod: Pod | None, words: str) -> Plan:
+def _expired(pod: Pod | None, words: str, *, seen: bool) -> Plan:
     """The Pod goes, then the Sandbox is finished; the reason is there from the beginning, as it is never taken back."""
     if pod is None:
         return Plan(None, Verdict(State(Stage.FINISHED, "Terminated", EXPIRED, words)))
-    action = None if pod.deleting else DeletePod(pod.uid, None, EXPIRED, words, told=False)
-    return Plan(action, Verdict(moving(EXPIRED, words, "Stopping")))
+    verdict = Verdict(moving(EXPIRED, words, "Stopping"))
+    if not seen:  # first: who has moved the deadline in time makes this write a conflict, and keeps the Pod
+        return Plan(None, verdict, at_once=True)
+    return Plan(None if pod.deleting else DeletePod(pod.uid, None, EXPIRED, words, told=False), verdict)
 
 
 def paused(gathered: Gathered) -> Plan | None:

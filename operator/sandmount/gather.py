@@ -70,7 +70,7 @@ class Gatherer:
             return parse_node(answer)
         if isinstance(answer, Missing):
             return Node(name, found=False)
-        raise Transient(f'node "{name}" cannot be read: {words(answer)}', retry_after=30)
+        raise Transient(f'node "{name}" cannot be read: {words(answer)}')  # our own delay: an event may end it
 
     async def with_events(self, pod: Pod | None, now: datetime) -> Pod | None:
         """The Pod, with what only Events tell about why it does not start."""

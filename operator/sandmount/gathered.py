@@ -42,8 +42,7 @@ class Gathered:
     @property
     def deadline(self) -> datetime | None:
         """When the Sandbox ends; also by a Pod that has just become Ready."""
-        own = self.own
-        return deadline(self.sandbox, first_ready(self.sandbox, own if own and own.ready else None))
+        return deadline(self.sandbox, first_ready(self.sandbox, self.own))
 
 
 def node_wanted(sandbox: Sandbox, pod: Pod | None, now: datetime) -> str | None:
@@ -51,7 +50,8 @@ def node_wanted(sandbox: Sandbox, pod: Pod | None, now: datetime) -> str | None:
     if pod is None:
         spec = sandbox.spec
         starts = isinstance(spec, SandboxSpec) and not spec.paused and any(v.host for v in spec.volumes)
-        return sandbox.memory.node_name or None if starts and not sandbox.memory.finished else None
+        ran = sandbox.memory.started_at is not None  # what never ran has left nothing there
+        return sandbox.memory.node_name or None if starts and ran and not sandbox.memory.finished else None
     if pod.owner_uid != sandbox.uid:
         return None
     if is_overdue(pod, now) or (pod.cut_off and not pod.deleting):

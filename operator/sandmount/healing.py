@@ -10,7 +10,7 @@ from datetime import datetime
 from sandmount import times
 from sandmount.allowlist import Grant
 from sandmount.api import SandboxSpec
-from sandmount.memory import EXPIRED, Memory
+from sandmount.memory import OURS, Memory
 from sandmount.observe import Node, Pod
 from sandmount.pod import node_labels
 from sandmount.status import Loss, Verdict, moving, stuck
@@ -30,7 +30,7 @@ def wait_before(restart: int) -> float:
 
 def lost(memory: Memory, reason: str, message: str, now: datetime) -> Plan:
     """A Pod is gone, or of no use any more; that is written down."""
-    count = memory.restarts_at(now) + 1
+    count = min(memory.restarts_at(now), MOST_RESTARTS) + 1
     if count > MOST_RESTARTS:
         return Plan(None, _given_up(reason, message, Loss(count, now)))
     wait = wait_before(count)
@@ -65,7 +65,7 @@ def words_of(pod: Pod) -> tuple[str, str]:
     trouble = pod.trouble
     if trouble is None:
         return "PodDisrupted", "the Pod was ended from outside"
-    reason = "PodDisrupted" if trouble.reason == EXPIRED else trouble.reason  # which is ours, and read back
+    reason = "PodDisrupted" if trouble.reason in OURS else trouble.reason  # which is ours, and read back
     return reason, trouble.message or f"the Pod ended: {trouble.reason}"
 
 

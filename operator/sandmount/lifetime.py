@@ -33,7 +33,7 @@ def is_deleted_at_its_end(sandbox: Sandbox) -> bool:
     """
     if isinstance(sandbox.spec, InvalidSpec) or sandbox.spec.expiry_policy is not ExpiryPolicy.DELETE:
         return False
-    return not was_created_late(sandbox, sandbox.spec)
+    return sandbox.memory.started_at is not None or not was_created_late(sandbox, sandbox.spec)
 
 
 def was_created_late(sandbox: Sandbox, spec: SandboxSpec) -> bool:

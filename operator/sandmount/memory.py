@@ -6,12 +6,15 @@ can end a Sandbox (``Finished``), move the end of ``timeoutSeconds`` (``startedA
 and allowlist leave (``nodeName``), and hurry or stop the making of a new Pod (``restarts``, ``lostAt``).
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sandmount import times
+
+_NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 
 CONDITION = ("type", "status", "lastTransitionTime", "reason", "message")
 """What every condition has, all of it text."""
@@ -24,6 +27,9 @@ EXPIRED = "Expired"
 
 REPLACED = "PodReplaced"
 """Reason while a Pod ends that we have asked to, so that another one can be made."""
+
+OURS = frozenset({EXPIRED, REPLACED})
+"""Reasons that are read back, so that nobody else's words may be taken for them."""
 
 GAVE_UP = frozenset({"PodFailed", "RestartLimit"})
 """Reasons of Stalled that stay until the spec changes, whatever becomes of the Pod."""
@@ -83,12 +89,15 @@ class Memory:
         return 0 if well and ready and ready.since and now - ready.since >= RAN_WELL else self.restarts
 
 
-def recall(status: Mapping[str, Any], generation: int) -> Memory:
+def recall(status: Mapping[str, Any], generation: int, digest: Callable[[], str] = str) -> Memory:
     """What a stored status says about the past of a Sandbox whose ``metadata.generation`` is this one.
 
-    A changed spec is another try: what went wrong with an earlier one is not counted.
+    A changed spec is another try: what went wrong with an earlier one is not counted. Where only deadlines were changed
+    it is no other: ``digest`` says what a Pod is built from, and is asked where the status has one to compare.
     """
     same_spec = status.get("observedGeneration") == generation
+    if not same_spec and "builtFrom" in status:
+        same_spec = status["builtFrom"] == digest() != ""
     conditions = by_type(status)
     finished, stalled = conditions.get("Finished"), conditions.get("Stalled")
     restarts = status.get("restarts")
@@ -96,7 +105,7 @@ def recall(status: Mapping[str, Any], generation: int) -> Memory:
         phase=_text(status.get("phase")),
         same_spec=same_spec,
         had_pod="podName" in status,
-        node_name=_text(status.get("nodeName")),
+        node_name=_node_name(status.get("nodeName")),
         started_at=times.parse(status.get("startedAt")),
         expires_at=times.parse(status.get("expiresAt")),
         restarts=restarts if same_spec and isinstance(restarts, int) and restarts > 0 else 0,
@@ -120,6 +129,10 @@ def _condition(raw: Mapping[str, Any] | None) -> Condition | None:
     if raw is None:
         return None
     return Condition(raw["status"], raw["reason"], raw["message"], times.parse(raw["lastTransitionTime"]))
+
+
+def _node_name(value: object) -> str:
+    return value if isinstance(value, str) and _NODE.fullmatch(value) else ""
 
 
 def _text(value: object) -> str:

@@ -143,6 +143,7 @@ def parse_named_spec(name: str, raw: object) -> SandboxSpec | InvalidSpec:
 def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
     """A Sandbox from the API server's JSON."""
     metadata, status = raw["metadata"], _stored_status(raw.get("status"))
+    spec = parse_named_spec(metadata["name"], raw.get("spec"))
     return Sandbox(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -151,9 +152,9 @@ def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
         generation=metadata.get("generation", 1),
         deleting="deletionTimestamp" in metadata,
         held=bool(set(metadata.get("finalizers") or ()) - _COLLECTORS),
-        spec=parse_named_spec(metadata["name"], raw.get("spec")),
+        spec=spec,
         status=status,
-        memory=recall(status, metadata.get("generation", 1)),
+        memory=recall(status, metadata.get("generation", 1), lambda: getattr(spec, "digest", "")),
         created=times.parse(metadata.get("creationTimestamp")),
     )
 

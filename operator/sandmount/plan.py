@@ -170,7 +170,10 @@ def _not_allowed(spec: SandboxSpec, gathered: Gathered, verdict: Verdict, *, fir
     """A Pod that has run stays when the refusal is not firm and its spec is the one that was once allowed."""
     pod = gathered.own
     if pod is None:
-        return Plan(None, verdict)
+        said = gathered.sandbox.memory.gave_up
+        return Plan(None, replace(verdict, state=stuck(said.reason, said.message)) if said else verdict)
+    if pod.phase == "Failed" and not pod.disrupted:  # nothing of it runs, and what it said is not to be forgotten
+        return Plan(None, replace(verdict, state=state_of(pod, None)))
     if pod.started and not firm and not pod.deleting and not pod.disrupted:
         unchanged = same_spec(pod.built_from, built_from(spec, ()))
         return Plan(None, replace(verdict, state=state_of(pod, gathered.node)) if unchanged else verdict)
@@ -200,8 +203,9 @@ def _allowed(gathered: Gathered, spec: SandboxSpec, grants: tuple[Grant, ...]) -
     if pod.disrupted:
         return _disrupted(gathered, pod)
     kept_back = bool(pod.kept_to) and not pod.node_name
-    if kept_back and node is not None and not node.found:
-        return _replaced(pod, None, f'node "{node.name}", which it was kept to, is gone')
+    if kept_back and node is not None and healing.same_node(spec, grants, node) is None:
+        why = "no longer has the labels that it needs" if node.found else "is gone"
+        return _replaced(pod, None, f'node "{node.name}", which it was kept to, {why}')
     intact = pod.labelled and pod.made_for == gathered.sandbox.uid
     action = None if intact else RelabelPod(pod.uid, labels(gathered.sandbox.name, gathered.sandbox.uid))
     return Plan(action, _granted(state_of(pod, node)), look_again=NODE_AGAIN if kept_back else None)

@@ -18,7 +18,6 @@ from sandmount.api import (
     KIND,
     LABEL_SANDBOX,
     LABEL_SANDBOX_UID,
-    LIFECYCLE,
     SandboxSpec,
     Volume,
 )
@@ -54,7 +53,7 @@ def built_from(spec: SandboxSpec, grants: Sequence[Grant]) -> str:
     fields computes the same.
     """
     found = [[g.volume, g.root, g.sub_path, g.read_only, *([g.nodes] if g.nodes else [])] for g in grants]
-    return f"{_digest(spec.to_wire(without=LIFECYCLE))}.{_digest(found)}"
+    return f"{spec.digest}.{_digest(found)}"
 
 
 def same_spec(one: str, other: str) -> bool:

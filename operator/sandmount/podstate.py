@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sandmount import paths
-from sandmount.memory import EXPIRED
+from sandmount.memory import OURS
 from sandmount.observe import Node, Pod
 from sandmount.status import CALM, Stage, State, moving, stuck
 
@@ -22,7 +22,7 @@ def state_of(pod: Pod, node: Node | None) -> State:
     """How far a Pod is that nobody has asked to end. ``node`` is the one that it is on, or is kept to, if known."""
     trouble = pod.trouble
     words, reason = (trouble.message, trouble.reason) if trouble else ("", "")
-    if reason == EXPIRED:  # ours, and read back: an Event or a Pod's status may be anybody's
+    if reason in OURS:  # ours, and read back: an Event or a Pod's status may be anybody's
         reason = "PodNotReady"
     match pod.phase:
         case "Succeeded":
@@ -62,7 +62,8 @@ def events_due(pod: Pod, now: datetime) -> float | None:
     silent = pod.trouble is None or pod.trouble.reason in _SILENT
     if pod.deleting or pod.phase != "Pending" or not silent or pod.scheduled_at is None:
         return None
-    return max(0.0, FIRST_EVENTS - (now - pod.scheduled_at).total_seconds())
+    left = FIRST_EVENTS - (now - pod.scheduled_at).total_seconds()
+    return left if 0 < left <= FIRST_EVENTS else 0.0  # its clock may be ahead of ours
 
 
 def events_again(pod: Pod, now: datetime) -> float:

@@ -39,6 +39,9 @@ from sandmount.steps import Action, CreatePod, DeletePod, DeleteSandbox, Plan
 
 log = logging.getLogger(__name__)
 
+DELETED_AGAIN = 30.0
+"""Seconds until a Sandbox that may not be deleted at its end is tried again."""
+
 CLOCK_SECONDS = 5.0
 """Seconds between two comparisons of the clocks, one for the whole process."""
 
@@ -149,7 +152,7 @@ class Reconciler:
         """A Sandbox that is gone."""
         self._reporter.forget(key)
         self._made_under.pop(key, None)
-        self._hands.ended.discard(key)
+        self._hands.ended.pop(key, None)
         self.known.unwatched.discard(key)
 
     async def _gather(self, sandbox: Sandbox) -> Gathered:
@@ -161,10 +164,26 @@ class Reconciler:
         if allowlist is None:
             raise Transient("no allowlist has been loaded yet")
         pod = self._as_new(key, pod, allowlist)
-        gathered = Gathered(sandbox, allowlist, pod, self._settings, now, ended=key in self._hands.ended)
-        if pod is None and not isinstance(make_plan(gathered).action, CreatePod):
+        ended = self._hands.has_ended(key, pod)
+        return await self._with_node(Gathered(sandbox, allowlist, pod, self._settings, now, ended=ended))
+
+    async def _with_node(self, gathered: Gathered) -> Gathered:
+        """The same, with its node: nothing that is done waits for a node that cannot be read, but a new Pod."""
+        sandbox, pod = gathered.sandbox, gathered.pod
+        name = node_wanted(sandbox, pod, gathered.now)
+        if name is None:
+            return gathered
+        plan = make_plan(gathered)
+        if pod is None and not isinstance(plan.action, CreatePod):
             return gathered  # only a new Pod asks where the last one was
-        return replace(gathered, node=await self._gatherer.node(node_wanted(sandbox, pod, now)))
+        try:
+            return replace(gathered, node=await self._gatherer.node(name))
+        except Transient as error:
+            if isinstance(plan.action, CreatePod):
+                await self._reporter.report(sandbox, not_yet(plan, str(error)), gathered.allowlist)
+                raise
+            log.warning("%s/%s: %s", *sandbox.key, error)
+            return gathered
 
     def _wake_ups(self, gathered: Gathered, outcome: Plan) -> Iterator[float]:
         """Seconds until the Sandbox is looked at again although nothing has happened."""
@@ -218,7 +237,10 @@ class Reconciler:
         try:
             outcome = await self._apply(gathered, plan, plan.action)
         except Transient as error:
-            await self._reporter.report(sandbox, not_yet(plan, str(error)), allowlist)
+            if isinstance(plan.action, DeleteSandbox):
+                await self._end_without_deletion(gathered)
+            else:
+                await self._reporter.report(sandbox, not_yet(plan, str(error)), allowlist)
             raise
         if isinstance(plan.action, CreatePod) and outcome is plan:
             await self._take_back_if_changed(sandbox, plan, plan.action, allowlist)
@@ -258,15 +280,22 @@ class Reconciler:
                 raise Transient("the Pod's creation met a conflict")  # a quota that others were counting too
         return None
 
+    async def _end_without_deletion(self, gathered: Gathered) -> None:
+        """Its Pod goes all the same, when the Sandbox itself cannot be deleted at its end."""
+        kept = at_its_end(replace(gathered, deletable=False))
+        outcome = await self._act(gathered, kept, gathered.allowlist) if kept else None
+        if outcome is not None:
+            await self._reporter.report(gathered.sandbox, outcome, gathered.allowlist)
+
     async def _after_deletion(self, gathered: Gathered, action: DeleteSandbox, answer: Answer) -> Plan | None:
         """What there is left to do about a Sandbox that was to be deleted at its end."""
         sandbox = gathered.sandbox
         if isinstance(answer, Conflict):
             return Plan(look_again=OUTDATED_AGAIN)
-        if isinstance(answer, Refused):  # its Pod goes all the same
+        if isinstance(answer, Refused):
             log.error("%s/%s: cannot be deleted at its end: %s", *sandbox.key, answer.message)
-            kept = at_its_end(replace(gathered, deletable=False))
-            return await self._act(gathered, replace(kept, look_again=30.0), gathered.allowlist) if kept else Plan()
+            await self._end_without_deletion(gathered)
+            return Plan(look_again=DELETED_AGAIN)
         words = f"{action.message}; the Sandbox is deleted"
         await self._reporter.tell(sandbox, Happening("Normal", action.reason, words))
         return Plan()
@@ -275,4 +304,5 @@ class Reconciler:
 def _makes_it_again(sandbox: Sandbox, plan: Plan) -> bool:
     """Whether a Pod follows one that was there before, now or after the loss is written down."""
     again = sandbox.memory.had_pod or sandbox.memory.lost_at is not None
-    return plan.at_once or (again and isinstance(plan.action, CreatePod))
+    is_lost = plan.at_once and plan.verdict is not None and plan.verdict.loss is not None
+    return is_lost or (again and isinstance(plan.action, CreatePod))

@@ -13,9 +13,9 @@ from typing import Any
 
 from sandmount import times
 from sandmount.allowlist import Denial
-from sandmount.api import Volume
+from sandmount.api import SandboxSpec, Volume
 from sandmount.lifetime import deadline
-from sandmount.memory import Memory, by_type
+from sandmount.memory import GAVE_UP, Memory, by_type
 from sandmount.observe import Pod, Sandbox
 
 _REASON = re.compile(r"[A-Za-z](?:[A-Za-z0-9_,:]*[A-Za-z0-9_])?", re.ASCII)  # metav1.Condition.reason
@@ -111,10 +111,11 @@ def compute_status(sandbox: Sandbox, verdict: Verdict, pod: Pod | None, now: dat
         status |= {k: v for k, v in found.items() if v}
     if node_name := (pod.node_name if pod else "") or memory.node_name:
         status["nodeName"] = node_name
-    started_at = first_ready(sandbox, pod if state.stage is Stage.READY else None)
-    ends_at = memory.expires_at if memory.finished else deadline(sandbox, started_at)
+    started_at = first_ready(sandbox, pod if state.stage in (Stage.READY, Stage.FINISHED) else None)
+    ends_at = memory.expires_at if memory.expired else deadline(sandbox, started_at)
     status |= {k: times.stamp(v) for k, v in (("startedAt", started_at), ("expiresAt", ends_at)) if v}
     status |= _restarts(verdict, memory, now)
+    status |= _built_from(sandbox, status, state)
     if pod is not None and pod.host_mounts:
         by_name = {v.name: _mounted(v, pod) for v in pod.host_mounts}  # a list map: admission may mount one twice
         status["volumes"] = list(by_name.values())
@@ -123,9 +124,13 @@ def compute_status(sandbox: Sandbox, verdict: Verdict, pod: Pod | None, now: dat
     return status
 
 
-def first_ready(sandbox: Sandbox, ready_pod: Pod | None) -> datetime | None:
-    """When the Sandbox was Ready for the first time: as it was once told, or else since when this Pod is."""
-    return sandbox.memory.started_at or (times.parse(ready_pod.ready_since) if ready_pod else None)
+def first_ready(sandbox: Sandbox, pod: Pod | None) -> datetime | None:
+    """When the Sandbox was Ready for the first time: as it was once told, or else since when this Pod is.
+
+    A Pod that was done before anybody saw it Ready counts from its end.
+    """
+    counts = pod is not None and (pod.ready or pod.phase == "Succeeded")
+    return sandbox.memory.started_at or (times.parse(pod.ready_since) if pod and counts else None)
 
 
 def _phase(state: State, memory: Memory) -> str:
@@ -141,6 +146,12 @@ def _restarts(verdict: Verdict, memory: Memory, now: datetime) -> dict[str, Any]
         return {}
     count = memory.restarts if verdict.state.stage is Stage.READY else memory.restarts_at(now)
     return {"restarts": count} if count else {}
+
+
+def _built_from(sandbox: Sandbox, status: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """What losses and failures are counted for, so that a change of the deadline alone is no other try."""
+    counts = "restarts" in status or "lostAt" in status or state.reason in GAVE_UP
+    return {"builtFrom": sandbox.spec.digest} if counts and isinstance(sandbox.spec, SandboxSpec) else {}
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

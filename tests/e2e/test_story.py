@@ -16,7 +16,7 @@ STORY = [
     ("Warning", "CreateContainerConfigError", 'configmap "settings" not found'),
     ("Normal", "Recovered", "no longer CreateContainerConfigError: the container runs"),
     ("Warning", "PodDeleted", "the Pod was deleted; a new Pod is made now (restart 1 of at most 10 in a row)"),
-    ("Normal", "Recovered", "no longer PodDeleted: the container runs"),
+    ("Normal", "Recovered", "the Pod was made again: the container runs"),
     ("Normal", "PodReplaced", "the spec changed; the Pod is replaced"),
     ("Warning", "HostPathNotAllowed", 'volume "data": host.path "'),
     ("Normal", "Recovered", "no longer HostPathNotAllowed: "),

@@ -45,34 +45,42 @@ def plan(
 
 # ---- a deadline passes
 
+SEEN: Json = {"observedGeneration": 1, "conditions": [condition("Ready", "False", "Expired", WORDS)]}
+"""The status in which the end was written down."""
+
+
+def ends(made: Plan) -> bool:
+    """Whether the plan is the beginning of the end."""
+    return made.at_once and made.verdict is not None and made.verdict.state.reason == "Expired"
+
 
 @pytest.mark.parametrize("fields", [{}, DENIED, {"paused": True}, {"timeoutSeconds": 60}, {"expiryPolicy": "Retain"}])
 def test_when_the_deadline_has_passed_the_pod_goes_and_then_the_sandbox_is_finished(fields: Json) -> None:
     of = sandbox(**PAST, **fields)
-    assert plan(of, pod()) == Plan(DeletePod(POD_UID, None, "Expired", WORDS, told=False), Verdict(STOPPING))
-    assert plan(of, pod(deleting=True)) == Plan(None, Verdict(STOPPING))
-    assert plan(of) == Plan(None, Verdict(EXPIRED))
+    written_first = Plan(None, Verdict(STOPPING), at_once=True)
+    assert plan(of, pod()) == plan(of, pod(deleting=True)) == written_first
+    seen = sandbox(SEEN, **PAST, **fields)
+    assert plan(seen, pod()) == Plan(DeletePod(POD_UID, None, "Expired", WORDS, told=False), Verdict(STOPPING))
+    assert plan(seen, pod(deleting=True)) == Plan(None, Verdict(STOPPING))
+    assert plan(of) == plan(seen) == Plan(None, Verdict(EXPIRED))
 
 
 def test_a_deadline_passes_exactly_at_its_time() -> None:
-    assert plan(sandbox(**PAST), pod(), seconds=-0.001).action is None
-    assert isinstance(plan(sandbox(**PAST), pod(), seconds=0).action, DeletePod)
+    assert not ends(plan(sandbox(**PAST), pod(), seconds=-0.001))
+    assert ends(plan(sandbox(**PAST), pod(), seconds=0))
 
 
 def test_a_timeout_counts_from_the_first_time_ready_and_from_the_pod_that_just_became_it() -> None:
     of = sandbox(timeoutSeconds=60)
     words = "timeoutSeconds is 60, and ended at 2026-01-02T03:05:05Z"
-    assert plan(of, pod(), seconds=59.9).action is None
-    assert plan(of, pod(), seconds=60).action == DeletePod(POD_UID, None, "Expired", words, told=False)
-    assert plan(of, pod(ready=False), seconds=10**6).action is None
+    assert not ends(plan(of, pod(), seconds=59.9))
+    assert plan(of, pod(), seconds=60) == Plan(
+        None, Verdict(State(Stage.MOVING, "Stopping", "Expired", words)), at_once=True
+    )
+    assert not ends(plan(of, pod(ready=False), seconds=10**6))
     assert isinstance(plan(of, seconds=10**6).action, CreatePod)
     started = sandbox({"startedAt": STAMP}, timeoutSeconds=60)
-    assert plan(started, pod(ready_since=stamp(50)), seconds=60).action == DeletePod(
-        POD_UID, None, "Expired", words, told=False
-    )
-    assert plan(started, pod(ready=False), seconds=60).verdict == Verdict(
-        State(Stage.MOVING, "Stopping", "Expired", words)
-    )
+    assert ends(plan(started, pod(ready_since=stamp(50)), seconds=60))
 
 
 @pytest.mark.parametrize("seconds", [0, 10**8])
@@ -98,7 +106,7 @@ def test_a_spec_that_cannot_be_read_ends_as_it_was_last_told_and_is_kept() -> No
     of = sandbox({"expiresAt": STAMP}, **INVALID, **{**DELETE, "expiresAt": stamp(10**6)})
     words = "its deadline, 2026-01-02T03:04:05Z, has passed"
     assert plan(of) == Plan(None, Verdict(State(Stage.FINISHED, "Terminated", "Expired", words)))
-    assert plan(of, pod()).action == DeletePod(POD_UID, None, "Expired", words, told=False)
+    assert plan(of, pod()) == Plan(None, Verdict(State(Stage.MOVING, "Stopping", "Expired", words)), at_once=True)
 
 
 def test_a_deadline_that_is_moved_before_it_passes_renews_the_sandbox() -> None:
@@ -170,7 +178,7 @@ def test_a_success_of_a_pod_that_was_told_to_end_says_nothing_about_its_work() -
     assert plan(sandbox(), ending).verdict == Verdict(
         State(Stage.MOVING, "Pending", "PodTerminating", "waiting for the previous Pod to end"), ()
     )
-    assert plan(sandbox(**PAST), ending) == Plan(None, Verdict(STOPPING))
+    assert plan(sandbox(**PAST), ending) == Plan(None, Verdict(STOPPING), at_once=True)
 
 
 def test_the_success_of_another_ones_pod_is_not_ours() -> None:
@@ -233,7 +241,8 @@ def test_a_pod_of_ours_that_lost_its_owner_goes_before_a_pause() -> None:
 
 @pytest.mark.parametrize("fields", [PAST, {**PAST, "paused": True}])
 def test_a_pod_of_ours_that_lost_its_owner_goes_at_the_end(fields: Json) -> None:
-    made = plan(sandbox(**fields), pod(**ORPHAN))
+    assert ends(plan(sandbox(**fields), pod(**ORPHAN)))
+    made = plan(sandbox(SEEN, **fields), pod(**ORPHAN))
     assert isinstance(made.action, DeletePod)
     assert (made.action.uid, made.action.reason) == (POD_UID, "Expired")
     assert made.verdict is not None

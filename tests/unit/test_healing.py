@@ -37,11 +37,11 @@ def test_a_loss_is_counted_and_dated_and_written_down_at_once(before: int, count
 @pytest.mark.parametrize("before", [10, 11, 500])
 def test_after_ten_in_a_row_somebody_has_to_look(before: int) -> None:
     words = (
-        f"its Pod was lost {before + 1} times in a row, the last time as PodDeleted: the Pod was deleted; no new one "
+        "its Pod was lost 11 times in a row, the last time as PodDeleted: the Pod was deleted; no new one "
         "is made until the spec changes, or paused is set to true and back"
     )
     state = State(Stage.STUCK, "Failed", "RestartLimit", words)
-    assert lost(Memory(restarts=before), *DELETED, NOW) == Plan(None, Verdict(state, (), Loss(before + 1, NOW)))
+    assert lost(Memory(restarts=before), *DELETED, NOW) == Plan(None, Verdict(state, (), Loss(11, NOW)))
 
 
 def test_a_loss_after_ten_good_minutes_is_the_first_one() -> None:

@@ -14,7 +14,21 @@ from sandmount.settings import OnRevoke, Settings
 from sandmount.status import Loss, Stage, State, Verdict
 from sandmount.steps import NODE_AGAIN, CreatePod, DeletePod, Plan
 from sandmount.trouble import Trouble
-from tests.unit.builders import NAME, NAMESPACE, NOW, POD_UID, SETTINGS, UID, Json, condition, host, pod, roots, spec
+from tests.unit.builders import (
+    NAME,
+    NAMESPACE,
+    NOW,
+    POD_UID,
+    SETTINGS,
+    STAMP,
+    UID,
+    Json,
+    condition,
+    host,
+    pod,
+    roots,
+    spec,
+)
 from tests.unit.builders import sandbox as made_sandbox
 from tests.unit.lives import at, stamp
 
@@ -189,12 +203,23 @@ def test_a_failure_of_its_own_is_tried_again_with_a_changed_spec() -> None:
 
 
 def test_a_sandbox_that_is_denied_is_neither_waited_for_nor_counted() -> None:
-    for status in (HAD, LOST, LIMIT, FAILED):
-        made = plan(sandbox(status), listed=roots("/srv"))
-        assert made.action is None
-        assert made.look_again is None
-        assert made.verdict is not None
-        assert (made.verdict.state.reason, made.verdict.loss) == ("HostPathNotAllowed", None)
+    said = {"HostPathNotAllowed": (HAD, LOST), "RestartLimit": (LIMIT,), "PodFailed": (FAILED,)}
+    for reason, statuses in said.items():
+        for status in statuses:
+            made = plan(sandbox(status), listed=roots("/srv"))
+            assert made.action is None
+            assert made.look_again is None
+            assert made.verdict is not None
+            assert (made.verdict.state.reason, made.verdict.loss) == (reason, None)
+            assert made.verdict.denials
+
+
+def test_a_pod_that_failed_and_is_denied_stays_as_the_record_of_its_failure() -> None:
+    made = plan(sandbox(HAD), ours(phase="Failed", ready=False), listed=roots("/srv"))
+    assert made.action is None
+    assert made.verdict is not None
+    assert made.verdict.state.reason == "PodFailed"
+    assert made.verdict.denials
 
 
 def test_a_disrupted_pod_is_not_kept_by_leniency_with_what_runs() -> None:
@@ -230,7 +255,7 @@ def test_a_pod_that_is_kept_to_a_node_that_is_gone_is_replaced() -> None:
     assert (made.action, made.look_again) == (None, None)
 
 
-KEPT: Json = {"nodeName": "node-1"}
+KEPT: Json = {"nodeName": "node-1", "startedAt": STAMP}
 
 
 @pytest.mark.parametrize(
@@ -238,6 +263,8 @@ KEPT: Json = {"nodeName": "node-1"}
     [
         (sandbox(KEPT), None, "node-1"),
         (sandbox(), None, None),
+        (sandbox({"nodeName": "node-1"}), None, None),
+        (sandbox({"nodeName": "../../secrets", "startedAt": STAMP}), None, None),
         (made_sandbox(KEPT), None, None),
         (made_sandbox(KEPT, image=""), None, None),
         (sandbox(KEPT, paused=True), None, None),

@@ -46,7 +46,7 @@ async def test_a_deadline_that_passed_while_the_operator_was_down_is_acted_on_wh
         await running(w, timeoutSeconds=60)
         w.now = at(3600)
         await hand_over(w, restarted)
-        assert restarted.writes() == ["delete_pod"]
+        assert restarted.writes() == ["patch_status", "delete_pod"]
         restarted.remove_pod()
         await restarted.settle()
         assert restarted.conditions() == {"Finished": ("True", "Expired")}
@@ -270,7 +270,10 @@ async def test_ten_losses_in_a_row_are_healed_and_the_next_one_is_not_and_no_res
             restarted.now = at(10**6)
             await look(restarted)
         assert restarted.asked("create_pod") == made == 0
-        restarted.apply(generation=2)
+        restarted.apply(generation=2, timeoutSeconds=10**7)
+        await restarted.settle()
+        assert restarted.asked("create_pod") == 0
+        restarted.apply(generation=3, image="another")
         await restarted.settle()
         assert restarted.asked("create_pod") == 1
 
@@ -328,7 +331,10 @@ async def test_a_failure_of_its_own_stays_also_when_its_pod_vanishes_and_we_are_
         for other in (w, restarted):
             assert other.asked("create_pod") == 0
             assert other.conditions()["Stalled"] == ("True", "PodFailed")
-        restarted.apply(generation=2, restartPolicy="Never")
+        restarted.apply(generation=2, restartPolicy="Never", expiresAt=stamp(10**6))
+        await restarted.settle()
+        assert restarted.asked("create_pod") == 0
+        restarted.apply(generation=3, restartPolicy="Never", image="another")
         await restarted.settle()
         assert restarted.asked("create_pod") == 1
 
