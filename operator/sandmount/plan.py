@@ -172,10 +172,11 @@ def _not_allowed(spec: SandboxSpec, gathered: Gathered, verdict: Verdict, *, fir
     if pod is None:
         said = gathered.sandbox.memory.gave_up
         return Plan(None, replace(verdict, state=stuck(said.reason, said.message)) if said else verdict)
-    if pod.phase == "Failed" and not pod.disrupted:  # nothing of it runs, and what it said is not to be forgotten
+    unchanged = same_spec(pod.built_from, built_from(spec, ()))
+    if pod.phase == "Failed" and not pod.disrupted and unchanged:
+        # Nothing of it runs, and that its work failed is not to be forgotten.
         return Plan(None, replace(verdict, state=state_of(pod, None)))
     if pod.started and not firm and not pod.deleting and not pod.disrupted:
-        unchanged = same_spec(pod.built_from, built_from(spec, ()))
         return Plan(None, replace(verdict, state=state_of(pod, gathered.node)) if unchanged else verdict)
     return _revoked(pod, verdict)
 

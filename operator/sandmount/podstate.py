@@ -1,6 +1,7 @@
 """What a Sandbox's own Pod, and the node that it is on, say about the Sandbox. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sandmount import paths
@@ -34,7 +35,8 @@ def state_of(pod: Pod, node: Node | None) -> State:
     if node is not None and pod.cut_off and not (node.found and node.ready):
         return moving("NodeNotReady", f"{_about(node)}; the Pod may still run there", told=True)
     told = trouble is not None and trouble.told and reason not in CALM
-    return moving(reason or "PodPending", _explained(pod, reason, words), told=told)
+    state = moving(reason or "PodPending", _explained(pod, reason, words), told=told)
+    return replace(state, again=trouble is not None and trouble.again)
 
 
 def state_of_ending(pod: Pod, node: Node | None, now: datetime) -> State:

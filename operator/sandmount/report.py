@@ -9,10 +9,10 @@ from sandmount.allowlist import Allowlist
 from sandmount.cluster import ApiServer, Conflict, Json, Missing, Refused, Transient, words
 from sandmount.events import event_about_sandbox
 from sandmount.known import Known
-from sandmount.observe import Key, Sandbox, parse_sandbox
+from sandmount.observe import Key, Pod, Sandbox, parse_sandbox
 from sandmount.queue import KeyedQueue
 from sandmount.records import denial_records
-from sandmount.status import Happening, Stage, Verdict, compute_status, happenings, is_denied_anew, merge_patch
+from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings, is_denied_anew, merge_patch
 from sandmount.steps import Plan
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,12 @@ class Reporter:
         self._queue = queue
         self._now = now
         self._moving_since: dict[Key, float] = {}
+        self._row_told: dict[Key, str] = {}  # uid of the Pod that crashes in a row, which was told
 
     def forget(self, key: Key) -> None:
         """The Sandbox is gone."""
         self._moving_since.pop(key, None)
+        self._row_told.pop(key, None)
 
     async def report(self, sandbox: Sandbox, plan: Plan, allowlist: Allowlist) -> None:
         """Writes the status when it changed, and the Events of the change."""
@@ -65,7 +67,9 @@ class Reporter:
                 self._known.sandboxes.update(parse_sandbox(answer))
                 if plan.at_once:
                     self._go_on(key, parse_sandbox(answer), verdict)
-                await self._tell_of_change(sandbox, verdict, status, allowlist)
+                if verdict.denials and is_denied_anew(sandbox.status, status):
+                    self.record(denial_records(sandbox, verdict.denials, allowlist))
+                await self._tell_of_change(sandbox, verdict.state, status, own)
             case Conflict():
                 self._queue.add_in(key, OUTDATED_AGAIN)
             case Missing():
@@ -75,11 +79,14 @@ class Reporter:
                 self._queue.add_in(key, REFUSED_AGAIN)
                 log.error("%s/%s: its status cannot be written: %s", *key, message)
 
-    async def _tell_of_change(self, sandbox: Sandbox, verdict: Verdict, status: Json, allowlist: Allowlist) -> None:
-        if verdict.denials and is_denied_anew(sandbox.status, status):
-            self.record(denial_records(sandbox, verdict.denials, allowlist))
-        for happening in happenings(sandbox.status, status, verdict.state):
-            await self.tell(sandbox, happening)
+    async def _tell_of_change(self, sandbox: Sandbox, state: State, status: Json, pod: Pod | None) -> None:
+        uid = pod.uid if pod else ""
+        for happening in happenings(sandbox.status, status, state):
+            is_row = state.told and happening.reason == state.reason
+            if not (is_row and state.again and self._row_told.get(sandbox.key) == uid):
+                await self.tell(sandbox, happening)
+            if is_row:
+                self._row_told[sandbox.key] = uid
 
     def _go_on(self, key: Key, written: Sandbox, verdict: Verdict) -> None:
         """The next pass depends on what was written; a CRD of an earlier version may have dropped it."""

@@ -54,6 +54,8 @@ class State:
     message: str
     told: bool = field(default=False, compare=False)
     """Whether people should hear of it by an Event when it comes to this reason, or when it is over."""
+    again: bool = field(default=False, compare=False)
+    """Whether it is one more of a row, of which one telling is enough."""
 
 
 def moving(reason: str, message: str, phase: str = "Pending", *, told: bool = False) -> State:

@@ -25,7 +25,9 @@ class Trouble:
     reason: str
     message: str
     told: bool = True
-    """Whether people should hear of it: not of each of a row of crashes, nor of an end that the Pod's own follows."""
+    """Whether people should hear of it: not of an end of the container that the Pod's own follows."""
+    again: bool = False
+    """Whether it is one more of a row of crashes, of which one telling is enough."""
 
 
 def find_trouble(spec: Mapping[str, Any], status: Mapping[str, Any], container: Mapping[str, Any]) -> Trouble | None:
@@ -100,7 +102,7 @@ def _crash(reason: str, ended: Mapping[str, Any], container: Mapping[str, Any]) 
     count = container.get("restartCount") or 0
     if count:
         words += f"; it was started again {count} time{'s' if count > 1 else ''}"
-    return Trouble(reason, words, told=count <= 1 or _ran_for(ended) >= RAN_WELL)
+    return Trouble(reason, words, again=count > 0 and _ran_for(ended) < RAN_WELL)
 
 
 def _starts_again(spec: Mapping[str, Any], ended: Mapping[str, Any]) -> bool:

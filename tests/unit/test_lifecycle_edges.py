@@ -348,3 +348,18 @@ def test_no_forged_status_makes_a_pass_fail(status: Json, found: Pod | None, tim
         told = compute_status(of, made.verdict, found, NOW)
         for field in ("startedAt", "expiresAt", "lostAt"):
             assert field not in told or times.parse(told[field]) is not None, told
+
+
+@pytest.mark.parametrize("counts", [(0, 1), (1, 2, 3), (5, 6)])
+async def test_a_row_of_crashes_is_told_once_wherever_in_it_we_come_to_see_it(counts: tuple[int, ...]) -> None:
+    async with world() as w:
+        await running(w)
+        end = {"exitCode": 1, "reason": "Error", "startedAt": stamp(0), "finishedAt": stamp(1)}
+        for count in counts:
+            w.change_pod(conditions=[scheduled()], containerStatuses=container(count=count, terminated=end))
+            await until(lambda: w.conditions()["Ready"] == ("False", "Error"))
+            w.run_pod()
+            w.change_pod(containerStatuses=container(ready=True, count=count + 1, running={}))
+            await w.settle()
+            assert w.conditions()["Ready"] == ("True", "PodReady")
+        assert w.told() == ["Error"]

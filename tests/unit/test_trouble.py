@@ -82,15 +82,15 @@ def test_other_words_about_a_container_that_waits_are_the_kubelets(
         ),
         (
             {"state": ended(1), "restartCount": 1},
-            Trouble("Error", "the container ended with exit code 1; it was started again 1 time"),
+            Trouble("Error", "the container ended with exit code 1; it was started again 1 time", again=True),
         ),
         (
             {"state": ended(1), "restartCount": 2},
-            Trouble("Error", "the container ended with exit code 1; it was started again 2 times", told=False),
+            Trouble("Error", "the container ended with exit code 1; it was started again 2 times", again=True),
         ),
         (
             {"state": ended(1, ran=599), "restartCount": 7},
-            Trouble("Error", "the container ended with exit code 1; it was started again 7 times", told=False),
+            Trouble("Error", "the container ended with exit code 1; it was started again 7 times", again=True),
         ),
         (
             {"state": ended(1, ran=600), "restartCount": 7},
@@ -103,6 +103,7 @@ def test_other_words_about_a_container_that_waits_are_the_kubelets(
             Trouble(
                 "CrashLoopBackOff",
                 f"the container ended with exit code 3 (Error); it was started again 1 time; {WAIT}",
+                again=True,
             ),
         ),
         (
@@ -110,12 +111,16 @@ def test_other_words_about_a_container_that_waits_are_the_kubelets(
             Trouble(
                 "CrashLoopBackOff",
                 f"the container ended with exit code 3 (Error); it was started again 4 times; {WAIT}",
-                told=False,
+                again=True,
             ),
         ),
         (
             waiting("CrashLoopBackOff", "", lastState=ended(137, "OOMKilled"), restartCount=1),
-            Trouble("OOMKilled", "the container ended with exit code 137 (OOMKilled); it was started again 1 time"),
+            Trouble(
+                "OOMKilled",
+                "the container ended with exit code 137 (OOMKilled); it was started again 1 time",
+                again=True,
+            ),
         ),
         (
             waiting("CrashLoopBackOff", "", lastState=ended(1, "StartError", message="exec: nope"), restartCount=0),
