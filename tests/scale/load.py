@@ -43,10 +43,10 @@ class Load:
             for _ in range(AT_ONCE):
                 tasks.create_task(some())
 
-    async def sandboxes(self) -> list[Json]:
-        """All Sandboxes of the cluster."""
+    async def sandboxes(self, labels: str = "") -> list[Json]:
+        """All Sandboxes of the cluster, or those with these labels."""
         found: list[Json] = []
-        query: dict[str, Any] = {"limit": PAGE}
+        query: dict[str, Any] = {"limit": PAGE, "label_selector": labels}
         while True:
             page = await self._custom.list_cluster_custom_object(**RESOURCE, **query)
             found += page["items"]
