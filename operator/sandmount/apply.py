@@ -2,7 +2,6 @@
 
 import logging
 
-from sandmount.api import KIND
 from sandmount.cluster import ApiServer, Conflict, Exists, Json, Missing, Unanswered
 from sandmount.known import Known
 from sandmount.observe import Key, Pod, parse_pod, parse_sandbox
@@ -54,8 +53,10 @@ class Hands:
         if isinstance(answer, dict):
             self.ended[key] = action.uid
             log.info("%s/%s: Pod deleted: %s: %s", *key, action.reason, action.message)
-            if answer.get("kind") == "Pod":
+            if "resourceVersion" in answer.get("metadata", ()):
                 self._known.pods.update(parse_pod(answer))
+            else:  # a Status, or a Pod without a version: it is gone already
+                self._forget_pod(key, action.uid)
         elif isinstance(answer, Missing | Conflict):
             self._forget_pod(key, action.uid)
         return answer
@@ -64,7 +65,7 @@ class Hands:
         answer = await self._api.delete_sandbox(key, action.uid, action.resource_version)
         if isinstance(answer, dict):
             log.info("%s/%s: deleted: %s: %s", *key, action.reason, action.message)
-        if isinstance(answer, dict) and answer.get("kind") == KIND:  # a finalizer of somebody's holds it back
+        if isinstance(answer, dict) and "resourceVersion" in answer.get("metadata", ()):  # a finalizer holds it back
             self._known.sandboxes.update(parse_sandbox(answer))
         elif isinstance(answer, dict | Missing):
             known = self._known.sandboxes.get(key)

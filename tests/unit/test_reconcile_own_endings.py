@@ -98,3 +98,16 @@ async def test_when_the_clock_is_set_all_deadlines_are_looked_at_again() -> None
         await until(lambda: w.asked("delete_pod") == 1)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_pod_that_is_gone_at_once_when_we_delete_it_is_followed_by_the_next() -> None:
+    async with world() as w:
+        await running(w)
+        gone = {"kind": "Pod", "metadata": {"namespace": KEY[0], "name": KEY[1], "uid": "pod-101"}}
+        w.api.script["delete_pod"] = [gone]
+        w.watching = False
+        w.remove_pod()
+        w.watching = True
+        w.apply(generation=2, image="another")
+        await until(lambda: w.asked("create_pod") == 1)
+        assert w.told() == ["PodReplaced"]
