@@ -156,7 +156,8 @@ class Machine(RuleBasedStateMachine):
             return
         self._lose(slot)
         past.succeeded |= how == "Succeeded"
-        past.failed |= how == "Failed"
+        if how == "Failed" and pod["spec"]["restartPolicy"] != "Always":
+            past.failed.append(pod)
         pod["status"] = ended(pod["status"], how)
         path = f"{PODS}/{self.name(slot)}/status"
         self.world.ask(f"end-pod {slot} {how}", "PUT", path, pod)
@@ -200,7 +201,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def count(self) -> None:
-        """Called after each step, and before the first."""
+        """Called after each step, and first of all when it has begun."""
         self.steps += 1
 
     def teardown(self) -> None:

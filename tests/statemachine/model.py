@@ -35,8 +35,8 @@ class Past:
     """Whether its deletion was asked for."""
     succeeded: bool = False
     """Whether a Pod of it was made to succeed."""
-    failed: bool = False
-    """Whether a Pod of it was made to fail by itself."""
+    failed: list[Json] = field(default_factory=list)
+    """Pods of it that were made to fail by themselves."""
     losses: int = 0
     """How often its Pod was ended from outside, or may count as that after the operator's end."""
     calm: bool = False
@@ -50,6 +50,11 @@ class Past:
             self.calm = False
         self.specs.append((self.spec, now))
         self.spec = spec
+
+    def has_failed(self, spec: Json, pod: Json | None = None) -> bool:
+        """Whether a Pod of this spec has failed by itself, or this Pod."""
+        some = [p for p in self.failed if not differs(p, spec)]
+        return any(pod is None or p["metadata"]["uid"] == pod["metadata"]["uid"] for p in some)
 
     def may_have_expired(self, now: datetime) -> bool:
         """Whether a deadline that was in force has passed meanwhile."""

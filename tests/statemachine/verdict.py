@@ -23,6 +23,8 @@ from tests.statemachine.model import (
     was_late,
 )
 
+FAILED = {"Ready": ("False", "PodFailed"), "Stalled": ("True", "PodFailed")}
+
 
 def misfit(seen: Seen) -> str:
     """What does not fit; empty when all does."""
@@ -112,15 +114,11 @@ def _denied(seen: Seen, reason: str) -> Iterator[str]:
     """Denied by the list; a list with mistakes lets that go on which ran before."""
     pod, denied = seen.pod, ("False", reason)
     stalled = {"Ready": denied, "Stalled": ("True", reason), "VolumesAllowed": denied}
-    ended = ("False", "PodFailed")
-    failed = {"Ready": ended, "Stalled": ("True", "PodFailed"), "VolumesAllowed": denied}
-    if pod is None:
-        gave_up = seen.past.failed and seen.conditions.get("Ready", {}).get("reason") == "PodFailed"
-        yield _says(seen, "Failed", **(failed if gave_up else stalled))
+    if has_failed(seen):
+        yield _says(seen, "Failed", **FAILED, VolumesAllowed=denied)
         return
-    # Nothing of a Pod that failed runs: it stays as a record.
-    if pod["status"].get("phase") == "Failed" and not differs(pod, seen.spec):
-        yield _says(seen, "Failed", **failed)
+    if pod is None:
+        yield _says(seen, "Failed", **stalled)
         return
     if not seen.listing.lenient:
         yield f"it is denied ({reason}), and has a Pod"
@@ -136,24 +134,26 @@ def _denied(seen: Seen, reason: str) -> Iterator[str]:
 
 def _allowed(seen: Seen, grants: frozenset[Mount]) -> Iterator[str]:
     pod, granted = seen.pod, ("True", "Granted")
-    failed = {"Ready": ("False", "PodFailed"), "Stalled": ("True", "PodFailed"), "VolumesAllowed": granted}
-    if pod is None:
-        gave_up = seen.past.failed and "Stalled" in seen.conditions
-        if not _waits(seen):
-            yield _says(seen, "Failed", **failed) if gave_up else "it is allowed, and has no Pod"
-        return
-    if mounts_of(pod) != grants:
+    if pod is not None and mounts_of(pod) != grants:
         yield f"its Pod mounts {set(mounts_of(pod))}, and {set(grants)} is granted"
-    if difference := differs(pod, seen.spec):
+    if pod is not None and (difference := differs(pod, seen.spec)):
         yield f"its Pod has another {difference}"
-    if pod["status"].get("phase") == "Failed":
-        if pod["status"].get("reason") or not seen.past.failed or pod["spec"]["restartPolicy"] == "Always":
-            yield "its Pod was disrupted, and is still there"
-        yield _says(seen, "Failed", **failed)
+    if has_failed(seen):
+        yield _says(seen, "Failed", **FAILED, VolumesAllowed=granted)
+    elif pod is None:
+        yield "" if _waits(seen) else "it is allowed, and has no Pod"
     elif not is_ready(pod):
-        yield "its Pod is not ready"
+        yield f"its Pod is not ready: {pod['status'].get('phase')} {pod['status'].get('reason', '')}"
     else:
         yield _says(seen, "Running", Ready=("True", "PodReady"), VolumesAllowed=granted)
+
+
+def has_failed(seen: Seen) -> bool:
+    """Whether its work has failed, with the spec as it is; the Pod that shows it may be gone by now."""
+    if seen.pod is not None:
+        return seen.pod["status"].get("phase") == "Failed" and seen.past.has_failed(seen.spec, seen.pod)
+    told = seen.conditions.get("Stalled", {}).get("reason")
+    return told == "PodFailed" and seen.past.has_failed(seen.spec)
 
 
 def _waits(seen: Seen) -> bool:
