@@ -1,6 +1,7 @@
 """Histories at random, each with a check of everything at its end; and then, with all that may be there at once, quiet.
 
-`SANDMOUNT_STATE_SEED` plays the same histories again, `SANDMOUNT_STATE_SEQUENCES` is how many there are, and
+The histories are the same each time, so that a change is red for what it changes; the time between their steps is not.
+`SANDMOUNT_STATE_SEED=0` plays new ones and prints their seed, `SANDMOUNT_STATE_SEQUENCES` is how many there are, and
 `SANDMOUNT_STATE_SHRINK=1` looks for a shorter history that goes wrong, which takes up to five minutes more.
 """
 
@@ -32,6 +33,7 @@ from tests.support.fixtures import Recorder, host_volume
 SEQUENCES = int(os.environ.get("SANDMOUNT_STATE_SEQUENCES", "200"))
 SHRINKS = bool(os.environ.get("SANDMOUNT_STATE_SHRINK"))
 STEPS = 30
+SEED = 2372276917
 NODES = 4
 QUIET_SECONDS = 60.0
 
@@ -59,7 +61,7 @@ def world() -> Iterator[World]:
 
 
 def test_random_histories_come_right(world: World, record_property: Recorder) -> None:
-    number = int(os.environ.get("SANDMOUNT_STATE_SEED") or secrets.randbits(32))
+    number = int(os.environ.get("SANDMOUNT_STATE_SEED") or SEED) or secrets.randbits(32)
     print(f"SANDMOUNT_STATE_SEED={number}")
     record_property("SANDMOUNT_STATE_SEED", number)
     numbers = count()
