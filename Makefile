@@ -7,8 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
+PLOT := $(VENV)/plot
 
-.PHONY: help demo test check unit cluster-up cluster-down cluster-status format requirements clean
+.PHONY: help demo test check unit bench bench-scale cluster-up cluster-down cluster-status format requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,13 @@ check: $(INSTALLED) ## Lint, format, types and the import contracts
 
 unit: $(INSTALLED) ## Run only the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit
+
+bench: $(INSTALLED) ## Measure the operator beside bare Pods, and beside another build with BASELINE=revision
+	@$(BIN)/python -m tests.bench run --baseline '$(BASELINE)' --out '$(or $(OUT),build/bench.json)' $(BENCH_ARGS)
+
+bench-scale: $(INSTALLED) $(PLOT)/.installed ## Measure how cost and latency grow to 10,000 Sandboxes, and plot it
+	@$(BIN)/python -m tests.bench scale --out '$(or $(OUT),build/bench-scale.json)' $(BENCH_ARGS)
+	@$(PLOT)/bin/python tests/bench/plot.py '$(or $(OUT),build/bench-scale.json)' '$(or $(PICTURE),docs/performance-scale.png)'
 
 cluster-up: $(INSTALLED) ## Start the cluster that demo and tests use, or mend it
 	@$(BIN)/python -m tests.cluster up
@@ -63,4 +71,11 @@ $(INSTALLED): requirements-dev.txt
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@echo "$(CURDIR)/operator" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sandmount.pth"
+	@touch $@
+
+# Not among the development dependencies: only the plot of bench-scale needs it.
+$(PLOT)/.installed: tests/bench/requirements.txt | $(INSTALLED)
+	@echo "Installing matplotlib into $(PLOT) ..."
+	@$(PYTHON) -m venv --clear $(PLOT)
+	@$(PLOT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
