@@ -35,9 +35,8 @@ class Gathered:
 
     @property
     def is_orphaned(self) -> bool:
-        """Whether the Pod of that name was made for the Sandbox and has lost its owner reference."""
-        pod = self.pod
-        return pod is not None and self.own is None and pod.made_for == self.sandbox.uid and pod.is_left_over
+        """Whether the Pod of that name was made for this Sandbox, or an earlier one, that no longer is its owner."""
+        return self.pod is not None and self.own is None and self.pod.is_left_over
 
     @property
     def deadline(self) -> datetime | None:

@@ -212,7 +212,7 @@ PAUSING = Verdict(State(Stage.MOVING, "Pausing", "Pausing", "paused is true: the
 
 
 @pytest.mark.parametrize("fields", [{}, DENIED, {"timeoutSeconds": 60}, {"expiresAt": stamp(1)}])
-@pytest.mark.parametrize("found", [None, pod(**FOREIGN), pod(owner_uid="earlier", made_for="earlier")])
+@pytest.mark.parametrize("found", [None, pod(**FOREIGN)])
 def test_a_paused_sandbox_has_no_pod_and_is_asked_for_nothing(found: Pod | None, fields: Json) -> None:
     assert plan(sandbox(paused=True, **fields), found) == PAUSED
 
@@ -267,3 +267,20 @@ def test_a_sandbox_that_goes_on_is_asked_for_everything_again() -> None:
     assert denied.action is None
     assert denied.verdict is not None
     assert denied.verdict.state.reason == "HostPathNotAllowed"
+
+
+@pytest.mark.parametrize("fields", [{"paused": True}, PAST])
+def test_the_pod_of_an_earlier_sandbox_of_that_name_goes_although_the_new_one_wants_none(fields: Json) -> None:
+    left = pod(**{**ORPHAN, "made_for": "earlier-uid"})
+    made = plan(sandbox(**fields), left) if "paused" in fields else plan(sandbox(SEEN, **fields), left)
+    assert isinstance(made.action, DeletePod)
+    assert made.action.uid == POD_UID
+    assert made.verdict is not None
+    assert made.verdict.state.stage is Stage.MOVING
+
+
+def test_a_paused_sandbox_waits_for_the_pod_of_an_earlier_one_that_the_garbage_collector_takes() -> None:
+    made = plan(sandbox(paused=True), pod(owner_uid="earlier", made_for="earlier"))
+    assert made.action is None
+    assert made.verdict is not None
+    assert made.verdict.state.reason == "PreviousPodTerminating"
