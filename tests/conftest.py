@@ -27,6 +27,8 @@ WORKERS = 3
 """Clusters side by side; their tests mostly wait for a kubelet."""
 
 WAS_UP = pytest.StashKey[bool]()
+USED = pytest.StashKey[Path]()
+"""A file that is there when a test of this run asked for the cluster."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -46,14 +48,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         session.config.stash[WAS_UP] = choose().status().is_up
     except ClusterError:
         session.config.stash[WAS_UP] = True  # there is none to take down
+    session.config.stash[USED] = Path(tempfile.gettempdir()) / f"sandmount-used-{uuid.uuid4().hex}"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Takes the cluster down when a test started it."""
-    if not is_worker(session.config) and not session.config.stash.get(WAS_UP, True):
-        found = choose()
-        if found.status().components:
-            found.down()
+    """Takes the cluster down when a test started it, also when the worker that did is dead."""
+    if is_worker(session.config) or session.config.stash.get(WAS_UP, True):
+        return
+    used = session.config.stash[USED]
+    if used.exists():
+        used.unlink()
+        choose().down()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -66,11 +71,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tells each worker what this process found."""
     node.workerinput["was_up"] = node.config.stash[WAS_UP]
+    node.workerinput["used"] = str(node.config.stash[USED])
 
 
 def was_up(config: pytest.Config) -> bool:
     """Whether the cluster was up before the tests."""
     return bool(config.workerinput["was_up"]) if hasattr(config, "workerinput") else config.stash[WAS_UP]
+
+
+def used(config: pytest.Config) -> Path:
+    """The file that says that a test asked for the cluster."""
+    return Path(config.workerinput["used"]) if hasattr(config, "workerinput") else config.stash[USED]
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -85,6 +96,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     number = int(getattr(request.config, "workerinput", {}).get("workerid", "gw0").removeprefix("gw"))
     if number == 0 or not isinstance(first, LocalCluster):
         found_up = was_up(request.config)
+        used(request.config).touch()
         first.up([HOST_DIRECTORY])
         if found_up:
             first.reset()

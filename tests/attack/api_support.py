@@ -196,17 +196,6 @@ def other_settings(operator: OperatorProcess, settings: Mapping[str, str]) -> It
         operator.wait_until_working()
 
 
-@contextmanager
-def away(operator: OperatorProcess) -> Iterator[None]:
-    """Inside, the operator is dead; afterwards it works."""
-    operator.kill()
-    try:
-        yield
-    finally:
-        operator.start()
-        operator.wait_until_working()
-
-
 def uid_of(found: Json | None) -> str:
     """The uid of an object that has to be there."""
     assert found is not None

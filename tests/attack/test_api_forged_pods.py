@@ -11,7 +11,6 @@ import pytest
 from tests.attack.api_support import (
     WRITE,
     Tenant,
-    away,
     genuine_pod,
     host_mounts,
     script,
@@ -118,7 +117,7 @@ def test_a_pod_with_our_hash_and_other_mounts_is_replaced_by_one_with_what_was_g
     forged = {name: (change, True) for name, change in FORGED.items()}
     forged |= {f"bare-{name}": (FORGED[name], False) for name in BARE}
     pods: dict[str, Json] = {}
-    with away(operator):
+    with operator.away():
         volume = host_volume(shared, subPath="own", readOnly=True)
         sandboxes.kube.apply([sandboxes.manifest(name, volume, terminationGracePeriodSeconds=1) for name in forged])
         for name, (change, labelled) in forged.items():

@@ -13,7 +13,6 @@ from sandmount.api import ANNOTATION_BUILT_FROM, LABEL_SANDBOX, LABEL_SANDBOX_UI
 from tests.attack.api_support import (
     WRITE,
     Tenant,
-    away,
     patch,
     script,
     uid_of,
@@ -98,7 +97,7 @@ def test_a_pod_that_lost_our_labels_while_the_operator_was_away_is_stopped_when_
     sandboxes.wait_ready("bare")
     wait_until_written(shared / "bare")
     uid = uid_of(sandboxes.pod("bare"))
-    with away(operator):
+    with operator.away():
         patch(pod_user, "pod", "bare", sandboxes.namespace, {"metadata": LABELS_OFF})
         sandboxes.kube.set_allowlist("none")
     wait_until_gone(sandboxes, "bare", uid, 30)

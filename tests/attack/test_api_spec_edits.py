@@ -11,7 +11,6 @@ import pytest
 from tests.attack.api_support import (
     WRITE,
     Mount,
-    away,
     host_mounts,
     pods_followed,
     script,
@@ -138,7 +137,7 @@ def test_an_edit_while_the_operator_is_away_is_decided_on_when_it_is_back(
     names = ("before", "between")
     sandboxes.kube.apply(short_lived(sandboxes, "before", host_volume(shared)))
     sandboxes.wait_ready("before")
-    with pods_followed(sandboxes.kube, sandboxes.namespace) as seen, away(operator):
+    with pods_followed(sandboxes.kube, sandboxes.namespace) as seen, operator.away():
         sandboxes.kube.apply(short_lived(sandboxes, "between", host_volume(shared)))
         sandboxes.kube.apply([short_lived(sandboxes, name, host_volume(canary.path)) for name in names])
     for name in names:

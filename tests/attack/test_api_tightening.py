@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.attack.api_races import DENIED, race, writer
-from tests.attack.api_support import allowlist, away, uid_of, wait_until_gone, wait_until_no_pod, wait_until_still
+from tests.attack.api_support import allowlist, uid_of, wait_until_gone, wait_until_no_pod, wait_until_still
 from tests.support import OperatorProcess
 from tests.support.fixtures import Recorder, Sandboxes
 
@@ -28,7 +28,7 @@ def test_a_list_that_is_tightened_while_the_operator_is_away_is_in_force_when_it
     sandboxes.wait_ready("its-pod-is-deleted")
     sandboxes.wait_ready("runs")
     uid = uid_of(sandboxes.pod("runs"))
-    with away(operator):
+    with operator.away():
         sandboxes.kube.set_allowlist("none")
         sandboxes.kube.apply(writer(sandboxes, "new", shared))
         sandboxes.kube.delete("pod", "its-pod-is-deleted", sandboxes.namespace)

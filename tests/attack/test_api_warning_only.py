@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.attack.api_races import DENIED, race, writer
-from tests.attack.api_support import away, other_settings, uid_of, wait_until_no_pod, wait_until_still, writes
+from tests.attack.api_support import other_settings, uid_of, wait_until_no_pod, wait_until_still, writes
 from tests.support import OperatorProcess
 from tests.support.fixtures import Recorder, Sandboxes
 from tests.verdicts import live
@@ -51,7 +51,7 @@ def test_where_a_revocation_only_warns_a_pod_runs_on_and_is_never_made_again(
         assert uid_of(sandboxes.pod(name)) == uid
         assert writes(shared / name)
     live.check("revoked-warn", sandboxes.get("restarted"))
-    with away(operator):
+    with operator.away():
         sandboxes.kube.delete("pod", "deleted", sandboxes.namespace)
     sandboxes.wait_reason("deleted", DENIED)
     assert uid_of(sandboxes.pod("restarted")) == uids["restarted"]

@@ -51,17 +51,6 @@ def no_traceback(operator: OperatorProcess) -> Iterator[None]:
 
 
 @contextmanager
-def away(operator: OperatorProcess) -> Iterator[None]:
-    """Inside, the operator is dead; afterwards it works."""
-    operator.kill()
-    try:
-        yield
-    finally:
-        operator.start()
-        operator.wait_until_working()
-
-
-@contextmanager
 def blind(operator: OperatorProcess, cluster: Cluster) -> Iterator[None]:
     """Inside, the operator neither acts nor hears; afterwards its watches begin from what etcd no longer knows.
 
@@ -207,7 +196,7 @@ def test_a_sandbox_deleted_while_the_operator_is_down_goes_away_with_its_pod(
     sandbox, pod = sandboxes.get("gone"), sandboxes.pod("gone")
     assert "finalizers" not in sandbox["metadata"]
     assert "annotations" not in sandbox["metadata"]
-    with away(operator):
+    with operator.away():
         sandboxes.delete("gone", "--timeout=5s")
         wait_until_pod_is_gone(sandboxes, "gone", uid_of(pod))
     assert not pods_of(sandboxes)
@@ -218,7 +207,7 @@ def test_a_restart_starts_what_is_new_and_writes_nothing_about_what_is_ready(
 ) -> None:
     old = create(sandboxes, shared, "old-1", "old-2", "old-3", "old-4")
     wait_until_as_asked(sandboxes, old)
-    with away(operator):
+    with operator.away():
         new = create(sandboxes, shared, "new-1", "new-2", "new-3")
         audit.begin()
     wait_until_as_asked(sandboxes, old | new)

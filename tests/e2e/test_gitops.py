@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,24 +141,13 @@ def stage(sandboxes: Sandboxes, shared: Path, kube: Kube) -> Stage:
     return Stage(sandboxes, shared, kube)
 
 
-@contextmanager
-def nobody(operator: OperatorProcess) -> Iterator[None]:
-    """Inside, no operator runs."""
-    operator.kill()
-    try:
-        yield
-    finally:
-        operator.start()
-        operator.wait_until_working()
-
-
 @pytest.mark.parametrize("name", [*STAGES, *UNSEEN])
 def test_at_every_stage_every_tool_reads_it_right_and_has_nothing_to_apply(
     name: str, stage: Stage, operator: OperatorProcess
 ) -> None:
     if name == "changed":
         stage.ready()
-    away: AbstractContextManager[None] = nobody(operator) if name in UNSEEN else nullcontext()
+    away: AbstractContextManager[None] = operator.away() if name in UNSEEN else nullcontext()
     with away:
         (STAGES | UNSEEN)[name](stage)
         live.check(name, stage.sandboxes.get(NAME))

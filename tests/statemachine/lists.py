@@ -11,6 +11,7 @@ ONE, TWO, OPEN = "/srv/states/one", "/srv/states/two", "/srv/states/read-only"
 INNER = f"{ONE}/inner"
 PATHS = (ONE, f"{ONE}/work", f"{INNER}/work", f"{TWO}/work", f"{OPEN}/work", "/srv/states/never/work")
 """What volumes are made of; the last one is on no list but the one that allows everything."""
+USUAL = PATHS[1:4]
 
 
 @dataclass(frozen=True)

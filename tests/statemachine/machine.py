@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.cluster.base import ON_SIMULATED_NODES
-from tests.statemachine.client import PODS, SANDBOXES
-from tests.statemachine.lists import LISTS, PATHS, WIDE, Listing
+from tests.statemachine.client import PODS, SANDBOXES, Answer
+from tests.statemachine.lists import LISTS, PATHS, USUAL, WIDE, Listing
 from tests.statemachine.model import in_seconds
 from tests.statemachine.world import World
 from tests.support import Json
@@ -33,8 +33,10 @@ policies = st.sampled_from(("Retain", "Delete"))
 
 @st.composite
 def volumes(draw: st.DrawFn) -> list[Json]:
-    """None, one or two host volumes, and perhaps one that is nobody's."""
-    paths = draw(st.lists(st.sampled_from(PATHS), max_size=draw(st.integers(0, 2)), unique=True))
+    """None, one or two host volumes, most of them on what most lists allow, and perhaps one that is nobody's."""
+    number = draw(st.sampled_from((0, 1, 1, 2)))
+    chosen = st.sampled_from((*PATHS, *2 * USUAL))
+    paths = draw(st.lists(chosen, min_size=number, max_size=number, unique=True))
     found = [
         {"name": f"v{n}", "host": {"path": path}, "mountPath": f"/mnt/v{n}", "readOnly": draw(st.booleans())}
         for n, path in enumerate(paths)
@@ -119,7 +121,7 @@ class Machine(RuleBasedStateMachine):
     def edit_deadline(self, slot: str, end: str | None, seconds: int | None, policy: str) -> None:
         self.world.edit(self.name(slot), expiresAt=moment(end), timeoutSeconds=seconds, expiryPolicy=policy)
 
-    @rule(slot=used, value=st.booleans())
+    @rule(slot=used, value=st.sampled_from((False, False, True)))
     def pause(self, slot: str, value: bool) -> None:
         self.world.edit(self.name(slot), paused=value)
 
@@ -135,16 +137,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(slot=used, grace=st.sampled_from((None, 0, 1)))
     def delete_pod(self, slot: str, grace: int | None) -> None:
-        self._lose(slot)
         options = {} if grace is None else {"gracePeriodSeconds": grace}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
-        self.world.ask(f"delete-pod {slot} {grace}", "DELETE", f"{PODS}/{self.name(slot)}", body)
+        self._lose(slot, self.world.ask(f"delete-pod {slot} {grace}", "DELETE", f"{PODS}/{self.name(slot)}", body))
 
     @rule(slot=used)
     def evict_pod(self, slot: str) -> None:
-        self._lose(slot)
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": self.name(slot)}}
-        self.world.ask(f"evict {slot}", "POST", f"{PODS}/{self.name(slot)}/eviction", body)
+        self._lose(slot, self.world.ask(f"evict {slot}", "POST", f"{PODS}/{self.name(slot)}/eviction", body))
 
     @rule(slot=used, how=st.sampled_from(("Evicted", "Failed", "Succeeded")), patience=st.sampled_from((0.0, 1.0)))
     def end_pod(self, slot: str, how: str, patience: float) -> None:
@@ -154,21 +154,23 @@ class Machine(RuleBasedStateMachine):
         if pod is None or past is None:
             self.world.tell(f"end-no-pod {slot}")
             return
-        self._lose(slot)
         past.succeeded |= how == "Succeeded"
         if how == "Failed" and pod["spec"]["restartPolicy"] != "Always":
             past.failed.append(pod)
         pod["status"] = ended(pod["status"], how)
         path = f"{PODS}/{self.name(slot)}/status"
-        self.world.ask(f"end-pod {slot} {how}", "PUT", path, pod)
+        self._lose(slot, self.world.ask(f"end-pod {slot} {how}", "PUT", path, pod))
 
-    @rule(slot=used, how=st.sampled_from(("Background", "Foreground", "Orphan")))
-    def delete(self, slot: str, how: str) -> None:
+    @rule(slot=used, how=st.sampled_from(("Background", "Foreground", "Orphan")), next_one=st.none() | specs())
+    def delete(self, slot: str, how: str, next_one: Json | None) -> None:
+        """Perhaps there is another one of that name at once."""
         self.used.discard(slot)
         if self.name(slot) in self.world.pasts:
             self.world.pasts[self.name(slot)].removed = True
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": how}
         self.world.ask(f"delete {slot} {how}", "DELETE", f"{SANDBOXES}/{self.name(slot)}", body)
+        if next_one is not None:
+            self._create(slot, next_one)
 
     @rule(milliseconds=st.sampled_from((10, 50, 200)))
     def wait(self, milliseconds: int) -> None:
@@ -213,8 +215,9 @@ class Machine(RuleBasedStateMachine):
             self.world.remove(self.name(slot) for slot in SLOTS)
             self.world.lengths.append(self.steps)
 
-    def _lose(self, slot: str) -> None:
-        if past := self.world.pasts.get(self.name(slot)):
+    def _lose(self, slot: str, answer: Answer) -> None:
+        past = self.world.pasts.get(self.name(slot))
+        if past is not None and answer.ok:
             past.losses += 1
             past.calm = False
 

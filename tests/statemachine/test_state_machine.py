@@ -93,7 +93,9 @@ def test_random_histories_come_right(world: World, record_property: Recorder) ->
         "sequences", f"{len(whole)} of {STEPS} steps, {len(world.lengths) - len(whole)} shorter, {took:.0f} s"
     )
     record_property("waited until all was right", f"{world.waited:.0f} s")
+    record_property("what was found at quiet times", dict(world.found))
     record_property("what was done", dict(world.counts))
+    record_property("Pods made while another list came", len(world.watcher.doubtful))
     record_property("what the operator wrote", dict(world.written))
     assert len(whole) >= SEQUENCES
 

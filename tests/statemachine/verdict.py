@@ -32,6 +32,16 @@ def misfit(seen: Seen) -> str:
     return next((words for words in faults if words), "")
 
 
+def kind_of(seen: Seen) -> str:
+    """What it is, for people."""
+    if seen.sandbox is None:
+        return "gone"
+    if rest := next((kind for kind in ("Finished", "Paused") if kind in seen.conditions), ""):
+        return f"{rest} {seen.conditions[rest]['reason']}"
+    ready, mounts = seen.conditions["Ready"], mounts_of(seen.pod) if seen.pod else ()
+    return f"{ready['reason']}{', with host directories' if mounts else ''}"
+
+
 def _gone(seen: Seen) -> Iterator[str]:
     if seen.pod is not None:
         yield "the Sandbox is gone, and its Pod is not"

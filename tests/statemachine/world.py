@@ -13,7 +13,7 @@ from tests.cluster.local.cluster import LocalCluster
 from tests.statemachine.client import NAMESPACE, PODS, SANDBOXES, Answer, Api, Door
 from tests.statemachine.lists import WIDE, Listing
 from tests.statemachine.model import Past, Seen, wanted
-from tests.statemachine.verdict import misfit
+from tests.statemachine.verdict import kind_of, misfit
 from tests.statemachine.watcher import Watcher
 from tests.support import Json, OperatorProcess
 from tests.support.audit import AuditLog, Request, counted
@@ -58,6 +58,8 @@ class World:
         self.audit = AuditLog.of(cluster)
         self.watcher = Watcher(self.api.door, self.api, time.monotonic)
         self.counts: Counter[str] = Counter()
+        self.found: Counter[str] = Counter()
+        """What there was at quiet times."""
         self.written: Counter[str] = Counter()
         self.lengths: list[int] = []
         """Steps of each history until now."""
@@ -240,6 +242,7 @@ class World:
     def _remember_pods(self) -> None:
         """A Pod that nothing gave a reason to replace is still the same."""
         for name, seen in self.look().items():
+            self.found[kind_of(seen)] += 1
             uid = seen.pod["metadata"]["uid"] if seen.pod else ""
             past = seen.past
             if past.calm and past.last_pod and uid and uid != past.last_pod:

@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -106,6 +107,16 @@ class OperatorProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Inside, it is dead; afterwards it works."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
+            self.wait_until_working()
 
     def close(self) -> None:
         """Stop it, and remove its credentials and its log."""
