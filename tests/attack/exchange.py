@@ -11,7 +11,7 @@ import itertools
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import c_char_p, c_int, c_uint
 from pathlib import Path
 
@@ -72,7 +72,8 @@ class Exchanges:
                     exchange(here, one, other)
             self._done.value += TURN * len(pairs)
             for each in os.listdir(missing):  # noqa: PTH208 - of a descriptor
-                os.rename(each, f"{TRASH}/{turn}-{each}", src_dir_fd=missing, dst_dir_fd=here)
+                with suppress(PermissionError):  # the kubelet has made it and not yet opened it to all: next time
+                    os.rename(each, f"{TRASH}/{turn}-{each}", src_dir_fd=missing, dst_dir_fd=here)
 
 
 def exchange(folder: int, one: bytes, other: bytes) -> None:
