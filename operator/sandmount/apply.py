@@ -2,7 +2,8 @@
 
 import logging
 
-from sandmount.cluster import ApiServer, Conflict, Exists, Json, Missing, Unanswered
+from sandmount.answers import Conflict, Exists, Json, Missing, Unanswered
+from sandmount.cluster import ApiServer
 from sandmount.known import Known
 from sandmount.observe import Key, Pod, parse_pod, parse_sandbox
 from sandmount.steps import Action, CreatePod, DeletePod, DeleteSandbox, RelabelPod

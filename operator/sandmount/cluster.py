@@ -1,24 +1,20 @@
 """Everything that is asked of or told to the API server, but for kopf's watches. No decision is made here.
 
-Answers that a caller must deal with (taken, refused, gone, outdated) are values. What may succeed later (a server that
-is busy, starting or away) is a Transient, the one exception that callers retry.
+What an answer means is answers.py's matter, and how it travels transport.py's.
 """
 
 import asyncio
 import base64
-import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-import aiohttp
-from kubernetes.aio import client, watch
-
+from sandmount.answers import Json, Missing, Transient, Unanswered, words
 from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
-from sandmount.login import Login, Session
+from sandmount.login import Login
 from sandmount.observe import Key
+from sandmount.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +24,6 @@ EVENTS_PAGE = 100
 EVENTS_PAGES = 20
 _OF_AN_EVENT = ("involvedObject", "reason", "series", "lastTimestamp", "eventTime")
 _MAX_EVENT = 4096
-REQUEST_SECONDS = 30
-_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 LONGEST_DELAY = 30.0
 """Seconds between attempts of what goes on for as long as the process runs."""
 WATCH_SECONDS = 60
@@ -38,61 +32,24 @@ WATCH_SECONDS = 60
 _MERGE_PATCH = "application/merge-patch+json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
-
-class Transient(Exception):  # noqa: N818 - it names a condition, not a mistake
-    """The API server could not serve a request now; the same request may succeed later."""
-
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-        """Seconds that the server asked to wait; 0 when it did not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The API server said no. ``final`` when the same request can never succeed."""
-
-    message: str
-    final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """There is no such object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """The object is not the one or the version that was meant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exists:
-    """There is another object of that name already."""
-
-
-Json = dict[str, Any]
 Listed = tuple[dict[Key, str], str]
 """Key and uid of everything in a list, and the list's resource version."""
-Unanswered = Missing | Exists | Conflict | Refused
 
 _RIGHTS = "(manifests/rbac.yaml has the rights that the operator needs)"
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A kind of which one object is followed by its name: ``what`` it is for people, and where its rights are."""
+    """A kind of which one object is followed by its name: ``what`` it is for people, and where its ``rights`` are."""
 
     plural: str
-    method: str
     what: str
     rights: str
 
 
-ALLOWLIST = Named("configmaps", "list_namespaced_config_map", "the allowlist", _RIGHTS)
+ALLOWLIST = Named("configmaps", "the allowlist", _RIGHTS)
 WEBHOOK_SECRET = Named(
     "secrets",
-    "list_namespaced_secret",
     "the Secret of the admission webhook",
     "(manifests/webhook has the rights that the operator needs for it)",
 )
@@ -104,8 +61,9 @@ _PODS = "/api/v1/pods"
 class ApiServer:
     """The one client of the process; made once, closed at the end."""
 
-    def __init__(self, login: Login) -> None:
-        self._login = login
+    def __init__(self, transport: Transport) -> None:
+        self._ask, self._watch = transport.ask, transport.watch
+        self._transport = transport
 
     @classmethod
     async def connect(cls, connections: int) -> "ApiServer":
@@ -113,11 +71,11 @@ class ApiServer:
 
         Raises NoClusterError when neither can be used.
         """
-        return cls(await Login.now(connections))
+        return cls(Transport(await Login.now(connections)))
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._login.session.close()
+        await self._transport.close()
 
     async def create_pod(self, body: Json) -> Json | Unanswered:
         """Creates a Pod; Exists when its name is taken."""
@@ -214,33 +172,13 @@ class ApiServer:
                     raise Transient(f"{kind.what} cannot be read: {words(listed)} {kind.rights}")
                 delays = growing(1.0, LONGEST_DELAY)
                 yield listed["items"][0] if listed["items"] else None
-                async for event in self._watch_named(kind, namespace, name, listed["metadata"]["resourceVersion"]):
-                    yield None if event["type"] == "DELETED" else event["raw_object"]
+                since = {"resourceVersion": listed["metadata"]["resourceVersion"]}
+                async for event in self._watch(url, selector | since, WATCH_SECONDS):
+                    yield None if event["type"] == "DELETED" else event["object"]
             except Transient as error:
                 delay = max(next(delays), error.retry_after)
                 log.warning("%s; trying again in %.0f s", error, delay)
                 await asyncio.sleep(delay)
-
-    async def _watch_named(self, kind: Named, namespace: str, name: str, since: str) -> AsyncIterator[Json]:
-        """Events of one watch, which ends without an error when the server or the time ends it."""
-        try:
-            async with self._login.session.used() as api_client:
-                stream = watch.Watch().stream(
-                    getattr(client.CoreV1Api(api_client), kind.method),
-                    namespace,
-                    field_selector=f"metadata.name={name}",
-                    resource_version=since,
-                    timeout_seconds=WATCH_SECONDS,
-                    _request_timeout=float(WATCH_SECONDS + REQUEST_SECONDS),
-                )
-                async for event in stream:
-                    if event["type"] != "BOOKMARK":
-                        yield event
-        except client.ApiException as error:
-            if error.status != 410:
-                raise Transient(f"the watch of {kind.what} ended: {error.status} {error.reason}") from error
-        except Exception as error:  # the client's watch raises many kinds; none of them may end the operator
-            raise Transient(f"the watch of {kind.what} broke: {error!r}") from error
 
     async def write_secret(
         self, namespace: str, name: str, uid: str, resource_version: str, data: Mapping[str, bytes]
@@ -269,65 +207,6 @@ class ApiServer:
                 return found, as_of
             query["continue"] = page["metadata"]["continue"]
 
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Json | None = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
-    ) -> Json | Unanswered:
-        url = path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Content-Type": content_type, "Accept": accept}
-        session = self._login.session
-        response, data = await _send(session, method, url, headers, body)
-        if response.status == 401:
-            await self._login.again(session)
-            response, data = await _send(self._login.session, method, url, headers, body)
-        answer = _decoded(data)
-        return answer if response.status < 400 else _unanswered(method, path, response, answer)
-
-
-async def _send(
-    session: Session, method: str, url: str, headers: Mapping[str, str], body: Json | None
-) -> tuple[Any, bytes]:
-    """One request: the response, and its content."""
-    async with session.used() as api_client:
-        sent = {**headers, **api_client.default_headers}
-        await api_client.update_params_for_auth(sent, [], ["BearerToken"], url, method, body)
-        try:
-            response = await api_client.rest_client.request(
-                method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=_TIMEOUT
-            )
-            return response, await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {url}: {error!r}") from error
-
-
-def _unanswered(method: str, path: str, response: Any, answer: Json) -> Unanswered:
-    """What an error of the API server means for the caller; raises Transient for what may pass."""
-    message = str(answer.get("message") or response.reason)
-    match response.status:
-        case 404:
-            return Missing()
-        case 409:
-            return Exists() if answer.get("reason") == "AlreadyExists" else Conflict()
-        case 400 | 405 | 413 | 415 | 422:
-            return Refused(message, final=not _by_admission(message))
-        case 403 if _namespace_is_going(answer):
-            return Missing()
-        case 403:
-            return Refused(message, final=False)
-        case 500 if "request is too large" in message or "larger than max" in message:
-            return Refused(message, final=True)  # etcd's limit, which the API server reports as an internal error
-    try:
-        retry_after = float(response.getheader("Retry-After") or 0)
-    except ValueError:
-        retry_after = 0.0
-    raise Transient(f"{method} {path}: {response.status} {message}", retry_after)
-
 
 def _cut(event: Json) -> Json:
     return {"message": str(event.get("message") or "")[:_MAX_EVENT]}
@@ -339,30 +218,6 @@ def growing(first: float, longest: float) -> Iterator[float]:
     while True:
         yield delay
         delay = min(2 * delay, longest)
-
-
-def words(answer: Unanswered) -> str:
-    """What an answer means, for people."""
-    return answer.message if isinstance(answer, Refused) else type(answer).__name__.lower()
-
-
-def _namespace_is_going(answer: Json) -> bool:
-    """Whether something could not be created because its namespace is being deleted."""
-    causes = (answer.get("details") or {}).get("causes") or ()
-    return any(c.get("reason") == "NamespaceTerminating" for c in causes)
-
-
-def _by_admission(message: str) -> bool:
-    """Whether a policy or a webhook said no, which may think otherwise tomorrow; both choose their own status codes."""
-    return "admission webhook" in message or "ValidatingAdmissionPolicy" in message
-
-
-def _decoded(data: bytes) -> Json:
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _pods_in(namespace: str) -> str:

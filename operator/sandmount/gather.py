@@ -6,7 +6,8 @@ Most passes read nothing. What cannot be read now is a Transient, never an absen
 from dataclasses import replace
 from datetime import datetime
 
-from sandmount.cluster import ApiServer, Missing, Transient, words
+from sandmount.answers import Missing, Transient, words
+from sandmount.cluster import ApiServer
 from sandmount.known import Known
 from sandmount.observe import Key, Node, Pod, Sandbox, parse_node, parse_pod
 from sandmount.podevents import PodEvents

@@ -15,8 +15,9 @@ from typing import Any
 import kopf
 
 from sandmount import listfile
+from sandmount.answers import Missing, Transient
 from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
-from sandmount.cluster import ALLOWLIST, ApiServer, Missing, Transient
+from sandmount.cluster import ALLOWLIST, ApiServer
 from sandmount.reconcile import Reconciler
 from sandmount.settings import Admission, Settings
 from sandmount.webhook import Webhook, follow_secret

@@ -8,8 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from sandmount.answers import Missing, Transient
 from sandmount.cache import Cache
-from sandmount.cluster import LONGEST_DELAY, ApiServer, Listed, Missing, Transient, growing
+from sandmount.cluster import LONGEST_DELAY, ApiServer, Listed, growing
 from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
 from sandmount.queue import KeyedQueue
 

@@ -8,7 +8,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from sandmount.cluster import ApiServer, Transient
+from sandmount.answers import Transient
+from sandmount.cluster import ApiServer
 from sandmount.observe import Key, parse_pod_events
 from sandmount.trouble import Trouble
 

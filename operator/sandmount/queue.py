@@ -1,15 +1,21 @@
 """A queue of keys: each key at one worker at a time, coalesced, with growing delays and "look again at".
 
-Knows nothing of what a key stands for. All methods are called from one event loop.
+Knows nothing of what a key stands for, but for the group that it is in: groups take turns. All methods are called from
+one event loop.
 """
 
 import asyncio
 import heapq
 import random
-from collections.abc import Callable
+import sys
+from collections import deque
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-K = TypeVar("K")
+from sandmount.pace import Pace
+from sandmount.turns import Turns
+
+K = TypeVar("K", bound=Hashable)
 
 FIRST_DELAY = 0.5
 """Seconds until the first retry; each further one waits twice as long."""
@@ -26,8 +32,17 @@ class KeyedQueue(Generic[K]):
     a pass is lost, and no key is ever at two workers.
     """
 
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
+    def __init__(
+        self,
+        group_of: Callable[[K], Hashable] = lambda _: None,
+        at_once: int = sys.maxsize,
+        pace: Pace[K] | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """``at_once`` is how many keys of one group may be at workers at the same time; without a pace none waits."""
+        self._turns: Turns[K] = Turns(group_of, at_once)
+        self._getters: deque[asyncio.Future[None]] = deque()
+        self._pace = pace
         self._waiting: set[K] = set()
         self._active: set[K] = set()
         self._again: set[K] = set()
@@ -44,8 +59,9 @@ class KeyedQueue(Generic[K]):
         return len(self._waiting)
 
     def add(self, key: K) -> None:
-        """Look at ``key`` as soon as a worker is free, and not before a server allows it (see ``retry``)."""
-        if (wait := self._not_before.get(key, 0.0) - asyncio.get_running_loop().time()) > 0:
+        """Look at ``key`` when it is its turn; not before a server allows it (see ``retry``), nor all the time."""
+        not_before = max(self._not_before.get(key, 0.0), self._pace.not_before(key) if self._pace is not None else 0.0)
+        if not_before > 0 and (wait := not_before - asyncio.get_running_loop().time()) > 0:
             self.add_in(key, wait)
             return
         self._due.pop(key, None)
@@ -53,7 +69,8 @@ class KeyedQueue(Generic[K]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.put_nowait(key)
+            self._turns.put(key)
+            self._wake_one()
 
     def add_in(self, key: K, seconds: float) -> None:
         """Look at ``key`` in that many seconds, unless something asks for it earlier; the earliest time wins."""
@@ -70,10 +87,34 @@ class KeyedQueue(Generic[K]):
 
     async def get(self) -> K:
         """The next key; the worker must call ``done`` or ``retry`` with it."""
-        key = await self._ready.get()
+        while not self._turns:
+            await self._woken()
+        key = self._turns.take()
         self._waiting.discard(key)
         self._active.add(key)
+        if self._pace is not None:
+            self._pace.pay(key, asyncio.get_running_loop().time())
         return key
+
+    async def _woken(self) -> None:
+        """Returns when there may be a key to take."""
+        getter = asyncio.get_running_loop().create_future()
+        self._getters.append(getter)
+        try:
+            await getter
+        except asyncio.CancelledError:
+            if getter.done() and not getter.cancelled():
+                self._wake_one()  # it was for us, and somebody else can take it
+            elif getter in self._getters:
+                self._getters.remove(getter)
+            raise
+
+    def _wake_one(self) -> None:
+        while self._turns and self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return
 
     def done(self, key: K) -> None:
         """The worker is through with ``key``; its failures are forgotten."""
@@ -102,6 +143,8 @@ class KeyedQueue(Generic[K]):
 
     def _release(self, key: K) -> None:
         self._active.discard(key)
+        self._turns.release(key)
+        self._wake_one()
         if key in self._again:
             self._again.discard(key)
             self.add(key)

@@ -12,14 +12,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sandmount.allowlist import Allowlist
+from sandmount.answers import Conflict, Json, Missing, Refused, Transient, words
 from sandmount.apply import Answer, Hands
-from sandmount.cluster import ApiServer, Conflict, Json, Missing, Refused, Transient, words
+from sandmount.cluster import ApiServer
 from sandmount.endings import at_its_end
 from sandmount.events import allowlist_events
 from sandmount.gather import Gatherer
 from sandmount.gathered import Gathered, node_wanted
 from sandmount.known import Known
 from sandmount.observe import Key, Pod, Sandbox, parse_sandbox
+from sandmount.pace import Pace
 from sandmount.plan import (
     PREVIOUS_POD_AGAIN,
     decided_anew,
@@ -53,15 +55,32 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _namespace_of(key: Key) -> str:
+    return key[0]
+
+
+def _share_of(workers: int) -> int:
+    """How many of the workers one namespace may keep busy: what is slow there must not stop all others."""
+    return max(1, workers * 3 // 4)
+
+
 class Reconciler:
     """The queue, the passes over what is in it, and what is known for them."""
 
-    def __init__(self, api: ApiServer, settings: Settings, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        api: ApiServer,
+        settings: Settings,
+        now: Callable[[], datetime] = _utc_now,
+        pace: Pace[Key] | None = None,
+    ) -> None:
         self._api = api
         self._settings = settings
         self._now = now
         self._allowlist: Allowlist | None = None
-        self._queue: KeyedQueue[Key] = KeyedQueue()
+        self._queue: KeyedQueue[Key] = KeyedQueue(
+            _namespace_of, _share_of(settings.workers), Pace() if pace is None else pace
+        )
         self.known = Known(api, self._queue)
         self._gatherer = Gatherer(api, self.known)
         self._hands = Hands(api, self.known)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from sandmount.allowlist import Allowlist
-from sandmount.cluster import ApiServer, Conflict, Json, Missing, Refused, Transient, words
+from sandmount.answers import Conflict, Json, Missing, Refused, Transient, words
+from sandmount.cluster import ApiServer
 from sandmount.events import event_about_sandbox
 from sandmount.known import Known
 from sandmount.observe import Key, Pod, Sandbox, parse_sandbox

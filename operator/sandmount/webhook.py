@@ -22,8 +22,9 @@ from aiohttp import web
 
 from sandmount.admission import UNCHECKED, Answer, review
 from sandmount.allowlist import Allowlist
+from sandmount.answers import Conflict, Json, Transient, words
 from sandmount.certificates import CA_CERTIFICATE, Serving, look
-from sandmount.cluster import LONGEST_DELAY, WEBHOOK_SECRET, ApiServer, Conflict, Json, Transient, growing, words
+from sandmount.cluster import LONGEST_DELAY, WEBHOOK_SECRET, ApiServer, growing
 from sandmount.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sandmount.cluster import Conflict, Refused, Transient
+from sandmount.answers import Conflict, Refused, Transient
 from sandmount.gather import Gatherer
 from sandmount.known import Known
 from sandmount.observe import Node, parse_pod, parse_sandbox

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandmount import times
-from sandmount.cluster import Refused, Unanswered
+from sandmount.answers import Refused, Unanswered
 from sandmount.gathered import Gathered
 from sandmount.healing import lost, wait_before, waiting
 from sandmount.known import Known

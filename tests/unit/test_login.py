@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sandmount.cluster import ApiServer, Missing
+from sandmount.answers import Missing
+from sandmount.cluster import ApiServer
 from sandmount.login import Login, Session
+from sandmount.transport import Transport
 
 REQUESTS = 24
 OLD, NEW = "old", "new"
@@ -76,7 +78,7 @@ async def test_requests_that_are_under_way_survive_an_exchange_of_credentials(
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(KUBECONFIG.format(port=port, token=OLD))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    api = ApiServer(await Login.now(connections=4))
+    api = ApiServer(Transport(await Login.now(connections=4)))
 
     async def ask(number: int) -> object:
         await asyncio.sleep(number * 0.01)

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime
 
-from sandmount.cluster import Transient
+from sandmount.answers import Transient
 from sandmount.podevents import ASK_AGAIN, PodEvents
 from sandmount.trouble import Trouble
 from tests.unit.builders import KEY, NAMESPACE, Json

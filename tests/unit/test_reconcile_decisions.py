@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from sandmount.cluster import Refused, Transient
+from sandmount.answers import Refused, Transient
 from sandmount.settings import OnRevoke, Settings
 from tests.unit.builders import KEY, NAMESPACE, Json, host
 from tests.unit.world import World, world

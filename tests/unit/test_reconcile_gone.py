@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandmount.cluster import Refused
+from sandmount.answers import Refused
 from tests.unit.builders import KEY, host
 from tests.unit.world import World, until, world
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sandmount.cluster import Refused
+from sandmount.answers import Refused
 from sandmount.settings import OnRevoke, Settings
 from tests.unit.builders import KEY, SETTINGS, STAMP, Json, host
 from tests.unit.lives import at, container, evict, look, node, running, scheduled, stamp

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sandmount.cluster import Conflict, Missing, Refused, Transient
+from sandmount.answers import Conflict, Missing, Refused, Transient
 from tests.unit.builders import KEY, host
 from tests.unit.world import World, until, world
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from sandmount.answers import Conflict, Json, Missing, Refused, Transient, Unanswered
 from sandmount.certificates import Serving, look
-from sandmount.cluster import Conflict, Json, Missing, Refused, Transient, Unanswered
 from sandmount.webhook import Webhook, follow_secret
 from tests.unit.webhooks import HOST, of_rsa, secret, serving, settings, stored
 

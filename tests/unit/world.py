@@ -1,15 +1,18 @@
 """A Reconciler with an API server in memory, and the hand that moves what a cluster would move."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any
 
-from sandmount.cluster import ApiServer, Conflict, Exists, Listed, Missing, Unanswered
+from sandmount.answers import Conflict, Exists, Missing, Unanswered
+from sandmount.cluster import ApiServer, Listed
 from sandmount.listfile import load
 from sandmount.observe import Key
+from sandmount.pace import Pace
 from sandmount.reconcile import Reconciler
 from sandmount.settings import Settings
 from tests.unit.builders import KEY, NOW, SETTINGS, STAMP, Json, config_map, raw_sandbox
@@ -150,7 +153,7 @@ class World:
         self.settings = settings
         self.api = FakeApiServer()
         self.now = NOW
-        self.reconciler = Reconciler(self.api, settings, lambda: self.now)
+        self.reconciler = Reconciler(self.api, settings, lambda: self.now, Pace(in_a_row=sys.maxsize))
         self.api.changed = self.watch
         self.watching = True
 

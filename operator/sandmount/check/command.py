@@ -11,6 +11,7 @@ import click
 from pydantic import ValidationError
 
 from sandmount.allowlist import Entry
+from sandmount.answers import Json, Missing, Transient, words
 from sandmount.check import sarif
 from sandmount.check.documents import MAX_BYTES
 from sandmount.check.findings import Finding, Level, Place, exit_code
@@ -19,7 +20,7 @@ from sandmount.check.listsource import ListSource, from_cluster, from_file
 from sandmount.check.manifests import contents, invalid, is_namespace
 from sandmount.check.output import to_json, to_text
 from sandmount.check.sandboxes import Report, check, report
-from sandmount.cluster import ApiServer, Json, Missing, Transient, words
+from sandmount.cluster import ApiServer
 from sandmount.host import rules
 from sandmount.host.facts import RootFacts, in_user_namespace, look
 from sandmount.host.tree import MAX_FILES, Limits

@@ -1,0 +1,136 @@
+"""Requests and watches as they go over the wire. Who asks for what is cluster.py's matter."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+
+from sandmount.answers import Json, Transient, Unanswered, seconds_in, unanswered
+from sandmount.login import Login, Session
+
+REQUEST_SECONDS = 30
+_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+_JSON = "application/json"
+
+
+class Transport:
+    """The one client of the process; made once, closed at the end.
+
+    When the API server answers 429, nobody asks anything before the time that it names: its priority and fairness
+    tells us as a whole to slow down, and a request of another worker would only be refused too.
+    """
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._closed_until = 0.0
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._login.session.close()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+    ) -> Json | Unanswered:
+        """One request. Raises Transient for what may succeed later."""
+        url = path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Content-Type": content_type, "Accept": accept}
+        await self._opened()
+        session = self._login.session
+        response, data = await _asked(session, method, url, headers, body)
+        if response.status == 401:
+            await self._login.again(session)
+            response, data = await _asked(self._login.session, method, url, headers, body)
+        answer = _decoded(data)
+        if response.status < 400:
+            return answer
+        retry_after = response.getheader("Retry-After")
+        self._close_if_asked_to(response.status, retry_after)
+        return unanswered(f"{method} {path}", response.status, answer, response.reason, retry_after)
+
+    async def watch(self, path: str, query: Mapping[str, str], seconds: int) -> AsyncIterator[Json]:
+        """The events of one watch (``type`` and ``object``), until the server or the time ends it.
+
+        It also ends when its version is too old, so whoever watches lists again. Raises Transient when it is refused or
+        breaks.
+        """
+        url = f"{path}?{urlencode({**query, 'watch': 'true', 'timeoutSeconds': str(seconds)})}"
+        within = aiohttp.ClientTimeout(total=seconds + REQUEST_SECONDS)
+        await self._opened()
+        try:
+            async with self._login.session.used() as api_client:
+                answer = await _send(api_client, "GET", url, {"Accept": _JSON}, None, within)
+                async with answer.response as stream:
+                    if stream.status >= 400:
+                        raise self._refused(path, stream)
+                    async for line in stream.content:
+                        event = json.loads(line)
+                        if event["type"] != "ERROR":
+                            yield event
+                        elif event["object"].get("code") == 410:
+                            return
+                        else:
+                            raise Transient(f"the watch of {path} ended: {event['object'].get('message')}")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Transient(f"the watch of {path} broke: {error!r}") from error
+
+    def _refused(self, path: str, stream: aiohttp.ClientResponse) -> Transient:
+        retry_after = stream.headers.get("Retry-After")
+        self._close_if_asked_to(stream.status, retry_after)
+        return Transient(f"a watch of {path} was refused: {stream.status} {stream.reason}", seconds_in(retry_after))
+
+    def _close_if_asked_to(self, status: int, retry_after: str | None) -> None:
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            until = asyncio.get_running_loop().time() + seconds_in(retry_after)
+            self._closed_until = max(self._closed_until, until)
+
+    async def _opened(self) -> None:
+        """Returns when the API server is ready to be asked."""
+        while (wait := self._closed_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may grow meanwhile
+            await asyncio.sleep(wait)
+
+
+async def _asked(
+    session: Session, method: str, url: str, headers: Mapping[str, str], body: Json | None
+) -> tuple[Any, bytes]:
+    """One request: the response, and its content."""
+    async with session.used() as api_client:
+        try:
+            response = await _send(api_client, method, url, headers, body, _TIMEOUT)
+            return response, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Transient(f"{method} {url}: {error!r}") from error
+
+
+async def _send(
+    api_client: Any,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: Json | None,
+    within: aiohttp.ClientTimeout,
+) -> Any:
+    """The response, not read yet."""
+    sent = {**headers, **api_client.default_headers}
+    await api_client.update_params_for_auth(sent, [], ["BearerToken"], url, method, body)
+    return await api_client.rest_client.request(
+        method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=within
+    )
+
+
+def _decoded(data: bytes) -> Json:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
