@@ -20,6 +20,8 @@ from tests.support.audit import AuditLog, counted
 from tests.support.fixtures import Recorder, Sandboxes, host_volume
 from tests.support.kubectl import is_true, tail
 
+pytestmark = pytest.mark.usefixtures("no_traceback")
+
 WAIT = 120.0
 """After an API server was away, the scheduler and the garbage collector look for it again up to 30 s later."""
 
@@ -36,18 +38,6 @@ LABEL = "sandmount.dev/sandbox"
 def audit(cluster: Cluster) -> AuditLog:
     """What is asked of the API server from now on."""
     return AuditLog.of(cluster)
-
-
-@pytest.fixture(autouse=True)
-def no_traceback(operator: OperatorProcess) -> Iterator[None]:
-    """The operator runs before and after, and reports no mistake of its own in between."""
-    begun = operator.log.stat().st_size
-    yield
-    with operator.log.open("rb") as log:
-        log.seek(begun)
-        said = log.read().decode(errors="replace")
-    assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:4000]
-    assert operator.pid is not None, "\n".join(tail(operator.log))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
 from tests.support import Json, Kube, OperatorProcess
-from tests.support.kubectl import condition_of, is_true
+from tests.support.kubectl import condition_of, is_true, tail
 from tests.support.places import HOST_DIRECTORY
 
 Recorder = Callable[[str, object], None]
@@ -29,6 +29,18 @@ def operator(cluster: Cluster) -> Iterator[OperatorProcess]:
     """An operator that works. A test that stops it starts it again."""
     with OperatorProcess(cluster, {"SANDMOUNT_SWEEP_SECONDS": "20"}) as running:
         yield running
+
+
+@pytest.fixture
+def no_traceback(operator: OperatorProcess) -> Iterator[None]:
+    """The operator runs before and after, and reports no mistake of its own in between."""
+    begun = operator.log.stat().st_size
+    yield
+    with operator.log.open("rb") as log:
+        log.seek(begun)
+        said = log.read().decode(errors="replace")
+    assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:4000]
+    assert operator.pid is not None, "\n".join(tail(operator.log))
 
 
 @pytest.fixture
