@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.bench import report, scenarios
 from tests.bench.baseline import Baseline, resolved, this_build
+from tests.bench.fair import fair
 from tests.bench.scale import Plan, scale
 from tests.bench.scenarios import Turn, Turns, ceiling
 from tests.bench.stage import Stage, described, simulated_cluster, staged
@@ -21,7 +22,7 @@ from tests.cluster import ClusterError
 from tests.cluster.base import say
 from tests.support.kubectl import tail
 
-SCENARIOS = ("burst", "steady", "standing")
+SCENARIOS = ("burst", "steady", "fair", "standing")
 INTERRUPTED = 130
 FEW = 500
 """Bursts up to this size take seconds, so there are more rounds of them."""
@@ -41,6 +42,7 @@ def parser(environ: dict[str, str]) -> argparse.ArgumentParser:
     run.add_argument("--bursts", type=numbers, default=[200, 2000], help="sizes; each is deleted again, measured")
     run.add_argument("--rates", type=numbers, default=[10, 30], help="creations a second")
     run.add_argument("--seconds", type=float, default=60, help="how long each rate is kept")
+    run.add_argument("--crowd", type=int, default=2000, help="Sandboxes of one namespace that others are made beside")
     run.add_argument("--standing", type=int, default=2000, help="Sandboxes that are there at a start")
     run.add_argument("--baseline", default=environ.get("BASELINE", ""), help="a JSON file, a folder, a git revision")
     run.add_argument("--rounds", type=int, default=environ.get("ROUNDS", "3"))
@@ -75,6 +77,8 @@ async def measured(stage: Stage, arguments: argparse.Namespace) -> Turns:
         parts += [scenarios.burst(stage, n, more if n <= FEW else rounds) for n in arguments.bursts]
     if "steady" in chosen:
         parts += [scenarios.steady(stage, rate, arguments.seconds, rounds) for rate in arguments.rates]
+    if "fair" in chosen:
+        parts.append(fair(stage, arguments.crowd, rounds))
     if "standing" in chosen:
         parts.append(scenarios.standing(stage, arguments.standing, arguments.idle, rounds))
     for part in parts:

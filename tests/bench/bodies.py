@@ -13,6 +13,9 @@ from tests.scale import fleet
 from tests.scale.fleet import NAMESPACES, ROOTS
 from tests.support import Json
 
+PART = len(NAMESPACES)
+"""From one number to the next in the same namespace."""
+
 LABEL = "sandmount.test/bench"
 """Label of all that the generator creates; the value says for whom."""
 
@@ -52,9 +55,16 @@ class Item:
         return f"{self.collection}/{self.key.partition('/')[2]}"
 
 
-def sandboxes(count: int, whose: str, tag: str, first: int = 0) -> list[Item]:
-    """So many Sandboxes that the fleet's first list allows, named after the tag."""
-    return [_item(SANDBOXES, _sandbox(n, "common", tag), whose) for n in range(first, first + count)]
+def sandboxes(count: int, whose: str, tag: str, first: int = 0, step: int = 1) -> list[Item]:
+    """So many Sandboxes that the fleet's first list allows, named after the tag; with PART as step in one namespace."""
+    numbers = range(first, first + count * step, step)
+    return [_item(SANDBOXES, _sandbox(n, "common", tag), whose) for n in numbers]
+
+
+def refused(count: int, whose: str, tag: str, first: int) -> list[Item]:
+    """So many Sandboxes of one namespace that the fleet's first list denies."""
+    numbers = range(first, first + count * PART, PART)
+    return [_item(SANDBOXES, _sandbox(n, "second", tag), whose) for n in numbers]
 
 
 def mixed(count: int, whose: str, tag: str) -> list[tuple[str, Item]]:
@@ -63,9 +73,9 @@ def mixed(count: int, whose: str, tag: str) -> list[tuple[str, Item]]:
     return [(group, _item(SANDBOXES, _sandbox(n, group, tag), whose)) for n, group in groups]
 
 
-def pods(count: int, whose: str, tag: str) -> list[Item]:
+def pods(count: int, whose: str, tag: str, step: int = 1) -> list[Item]:
     """As many bare Pods, each with the spec that the operator gives to the Pod of such a Sandbox."""
-    return [_item(PODS, pod(n, f"{tag}-{n:05}"), whose) for n in range(count)]
+    return [_item(PODS, pod(n, f"{tag}-{n:05}"), whose) for n in range(0, count * step, step)]
 
 
 def pod(number: int, name: str) -> Json:

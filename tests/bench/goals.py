@@ -73,6 +73,9 @@ RATIOS = (
     ("CPU per Sandbox, growing to 10,000 to growing to 1,000", "cpu ms/object", "grow-10000", "grow-1000", 1.2),
     ("CPU per Sandbox beside unrelated Pods to without", "cpu ms/object", "next-1000", "alone-next-1000", 1.1),
     ("RSS beside unrelated Pods to without", "rss MiB", "idle-1000", "alone-idle-1000", 1.1),
+    ("p50 beside a Sandbox that is edited all the time to quiet", "p50 ms", "fair-edits", "fair-quiet", 2),
+    ("p50 beside Sandboxes that are denied and edited to quiet", "p50 ms", "fair-denied", "fair-quiet", 2),
+    ("p50 beside a crowd in another namespace to quiet", "p50 ms", "fair-crowd", "fair-quiet", 2),
     ("p50 beside unrelated Pods to without", "p50 ms", "next-1000", "alone-next-1000", 1.1),
 )
 
