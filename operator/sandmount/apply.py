@@ -44,7 +44,7 @@ class Hands:
         answer = await self._api.create_pod(action.body)
         if isinstance(answer, dict):
             self.ended.pop(key, None)
-            self._known.pods.put(parse_pod(answer))
+            self._known.made_pod(answer)
         elif isinstance(answer, Exists):
             self._known.unwatched.add(key)
         return answer

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 from typing import Any
 
@@ -78,11 +79,22 @@ def run(*, liveness: str | None, verbose: bool, runtime_classes: str, **options:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    _collect_less_often()
     with contextlib.suppress(asyncio.CancelledError):  # told to stop
         try:
             asyncio.run(handlers.run(settings, liveness))
         except (NoClusterError, handlers.CrdRemovedError) as error:
             raise click.ClickException(str(error)) from error
+
+
+def _collect_less_often() -> None:
+    """A tenth of all processor time was the cyclic garbage collector's, looking at what lives as long as its Sandbox.
+
+    What the imports made is never looked at again, and there have to be more new objects before it looks at all.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 main.add_command(check_command.command)

@@ -10,7 +10,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
@@ -20,7 +20,9 @@ from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
 from sandmount.cluster import ALLOWLIST, ApiServer
 from sandmount.reconcile import Reconciler
 from sandmount.settings import Admission, Settings
-from sandmount.webhook import Webhook, follow_secret
+
+if TYPE_CHECKING:
+    from sandmount.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +56,14 @@ async def run(settings: Settings, liveness: str | None) -> None:
 
 async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> None:
     reconciler = Reconciler(api, settings)
-    webhook = None if settings.admission is Admission.OFF else Webhook(settings)
+    webhook = _webhook(settings)
     async with asyncio.TaskGroup() as tasks:
         beside = [
             tasks.create_task(_follow_allowlist(api, reconciler, webhook, settings), name="allowlist"),
             tasks.create_task(_work(reconciler, settings), name="workers"),
         ]
         if webhook:
-            beside.append(tasks.create_task(follow_secret(api, settings, webhook), name="certificate"))
+            beside.append(tasks.create_task(webhook.follow_secret(api), name="certificate"))
         await kopf.operator(
             registry=_registry(reconciler, webhook),
             settings=_kopf_settings(webhook),
@@ -71,6 +73,14 @@ async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> No
         )
         for task in beside:
             task.cancel()
+
+
+def _webhook(settings: Settings) -> "Webhook | None":
+    if settings.admission is Admission.OFF:
+        return None
+    from sandmount.webhook import Webhook  # noqa: PLC0415 - it makes certificates, and the library for that has 8 MiB
+
+    return Webhook(settings)
 
 
 def _stop_on_signals() -> None:
@@ -97,7 +107,7 @@ async def _wait_for_crd(api: ApiServer) -> None:
 
 
 async def _follow_allowlist(
-    api: ApiServer, reconciler: Reconciler, webhook: Webhook | None, settings: Settings
+    api: ApiServer, reconciler: Reconciler, webhook: "Webhook | None", settings: Settings
 ) -> None:
     known = None
     async for config_map in api.watch_named(ALLOWLIST, settings.namespace, settings.allowlist_name):
@@ -122,7 +132,7 @@ async def _work(reconciler: Reconciler, settings: Settings) -> None:
             tasks.create_task(reconciler.work(), name=f"worker {number}")
 
 
-def _registry(reconciler: Reconciler, webhook: Webhook | None) -> kopf.OperatorRegistry:
+def _registry(reconciler: Reconciler, webhook: "Webhook | None") -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(kopf.login_via_client)
 
@@ -146,7 +156,7 @@ def _registry(reconciler: Reconciler, webhook: Webhook | None) -> kopf.OperatorR
     return registry
 
 
-def _kopf_settings(webhook: Webhook | None) -> kopf.OperatorSettings:
+def _kopf_settings(webhook: "Webhook | None") -> kopf.OperatorSettings:
     for name in ("kopf.objects", "aiohttp.access"):  # or one line an event, and one a probe
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("kopf.objects").addFilter(_is_no_refusal)

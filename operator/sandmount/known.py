@@ -34,17 +34,51 @@ class Known:
         self._api = api
         self._queue = queue
         self._relisted = asyncio.Event()
+        self._echoes: dict[str, str] = {}
+        """By uid: the version that a write of ours made, and that a watch still has to bring."""
 
     def saw_sandbox(self, event: str | None, raw: Mapping[str, Any]) -> None:
         """A watch event of a Sandbox; ``event`` is None when it comes from a list."""
-        self._saw(self.sandboxes, event, parse_sandbox(raw))
+        if not self._is_echo(event, raw):
+            self._saw(self.sandboxes, event, parse_sandbox(raw, self.sandboxes.get(_key(raw))))
 
     def saw_pod(self, event: str | None, raw: Mapping[str, Any]) -> None:
         """A watch event of a Pod with our label. One that goes without having been deleted has lost only the label."""
+        if self._is_echo(event, raw):
+            return
         pod = parse_pod(raw)
         if event == "DELETED" and not pod.deleting:
             self.unwatched.add(pod.key)
         self._saw(self.pods, event, pod)
+
+    def wrote_sandbox(self, answer: Mapping[str, Any]) -> Sandbox:
+        """A status was written, and the pass knows what follows from that: no event has to tell it."""
+        written = parse_sandbox(answer, self.sandboxes.get(_key(answer)))
+        self._expect_echo(self.sandboxes, written)
+        self.sandboxes.update(written)
+        return written
+
+    def made_pod(self, answer: Mapping[str, Any]) -> None:
+        """A Pod was created, and the pass goes on with it."""
+        made = parse_pod(answer)
+        self._expect_echo(self.pods, made)
+        self.pods.put(made)
+
+    def _expect_echo(self, cache: Cache[Any], written: Sandbox | Pod) -> None:
+        known = cache.get(written.key)
+        if known is None or known.resource_version != written.resource_version:  # or the watch was faster
+            self._echoes[written.uid] = written.resource_version
+
+    def _is_echo(self, event: str | None, raw: Mapping[str, Any]) -> bool:
+        """Whether it only brings what a write of ours has answered already."""
+        uid, version = raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]
+        expected = self._echoes.get(uid)
+        if expected is None:
+            return False
+        is_change = event in {"ADDED", "MODIFIED"}
+        if not is_change or int(version) >= int(expected):
+            del self._echoes[uid]
+        return is_change and version == expected
 
     def _saw(self, cache: Cache[Any], event: str | None, seen: Sandbox | Pod) -> None:
         if event == "DELETED":
@@ -117,3 +151,7 @@ class Known:
                 if cache is self.pods:
                     self.unwatched.add(key)
                 self._queue.add(key)
+
+
+def _key(raw: Mapping[str, Any]) -> Key:
+    return raw["metadata"]["namespace"], raw["metadata"]["name"]

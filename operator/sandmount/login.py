@@ -5,6 +5,8 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio import client, config
 
@@ -85,9 +87,17 @@ async def _api_client(connections: int) -> client.ApiClient:
     except config.ConfigException:
         await _load_kubeconfig(settings)
     settings.connection_pool_maxsize = connections
+    settings.proxy = settings.proxy or proxy_for(settings.host)
+    settings.client_session_kwargs = {"trust_env": False}  # or each request reads ~/.netrc and looks for proxies anew
     api_client = client.ApiClient(settings)
     api_client.user_agent = f"sandmount/{__version__}"
     return api_client
+
+
+def proxy_for(host: str) -> str | None:
+    """What HTTPS_PROXY and NO_PROXY say of the API server."""
+    url = urlsplit(host)
+    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
 
 
 async def _load_kubeconfig(settings: client.Configuration) -> None:

@@ -140,10 +140,13 @@ def parse_named_spec(name: str, raw: object) -> SandboxSpec | InvalidSpec:
     return parse_spec(raw)
 
 
-def parse_sandbox(raw: Mapping[str, Any]) -> Sandbox:
-    """A Sandbox from the API server's JSON."""
+def parse_sandbox(raw: Mapping[str, Any], known: Sandbox | None = None) -> Sandbox:
+    """A Sandbox from the API server's JSON. The spec is not read again when it is ``known`` with this generation."""
     metadata, status = raw["metadata"], _stored_status(raw.get("status"))
-    spec = parse_named_spec(metadata["name"], raw.get("spec"))
+    if known is not None and (known.uid, known.generation) == (metadata["uid"], metadata.get("generation")):
+        spec = known.spec
+    else:
+        spec = parse_named_spec(metadata["name"], raw.get("spec"))
     return Sandbox(
         namespace=metadata["namespace"],
         name=metadata["name"],

@@ -10,7 +10,7 @@ from sandmount.answers import Conflict, Json, Missing, Refused, Transient, words
 from sandmount.cluster import ApiServer
 from sandmount.events import event_about_sandbox
 from sandmount.known import Known
-from sandmount.observe import Key, Pod, Sandbox, parse_sandbox
+from sandmount.observe import Key, Pod, Sandbox
 from sandmount.queue import KeyedQueue
 from sandmount.records import denial_records
 from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings, is_denied_anew, merge_patch
@@ -65,9 +65,9 @@ class Reporter:
         self._moving_since.pop(key, None)
         match answer:
             case dict():
-                self._known.sandboxes.update(parse_sandbox(answer))
+                written = self._known.wrote_sandbox(answer)
                 if plan.at_once:
-                    self._go_on(key, parse_sandbox(answer), verdict)
+                    self._go_on(key, written, verdict)
                 if verdict.denials and is_denied_anew(sandbox.status, status):
                     self.record(denial_records(sandbox, verdict.denials, allowlist))
                 await self._tell_of_change(sandbox, verdict.state, status, own)

@@ -84,6 +84,10 @@ class Webhook:
         self._ready = asyncio.Event()
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
 
+    async def follow_secret(self, api: ApiServer) -> None:
+        """Serves with what its Secret holds, for ever."""
+        await follow_secret(api, self._settings, self)
+
     def answer(self, operation: str, new: Mapping[str, Any], old: Mapping[str, Any] | None) -> Answer:
         """What is said to a request. A mistake of ours lets it pass: the operator decides again."""
         try:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from sandmount.answers import Missing
 from sandmount.cluster import ApiServer
-from sandmount.login import Login, Session
+from sandmount.login import Login, Session, proxy_for
 from sandmount.transport import Transport
 
 REQUESTS = 24
@@ -92,3 +92,24 @@ async def test_requests_that_are_under_way_survive_an_exchange_of_credentials(
     answers = await asyncio.gather(*asked)
     await api.close()
     assert answers == [Missing()] * REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy.example:3128"}, "http://proxy.example:3128"),
+        ({"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "api.example"}, None),
+        ({"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "other.example"}, "http://proxy.example:3128"),
+        ({"HTTP_PROXY": "http://proxy.example:3128"}, None),
+    ],
+)
+def test_the_proxy_of_the_environment_is_looked_for_once(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], proxy: str | None
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        for spelled in (name, name.lower()):
+            monkeypatch.delenv(spelled, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for("https://api.example:6443") == proxy

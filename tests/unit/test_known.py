@@ -1,0 +1,99 @@
+"""Known: what a write of ours has answered already is not looked at again when the watch brings it."""
+
+from typing import Any
+
+import pytest
+
+from sandmount.known import Known
+from sandmount.observe import Key
+from sandmount.queue import KeyedQueue
+from tests.support import Json
+from tests.unit.builders import raw_sandbox
+from tests.unit.test_gather import raw_pod
+from tests.unit.world import FakeApiServer
+
+
+class Adds(KeyedQueue[Key]):
+    """Only notes what was added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.added: list[Key] = []
+
+    def add(self, key: Key) -> None:
+        self.added.append(key)
+
+
+@pytest.fixture
+def known() -> Known:
+    return Known(FakeApiServer(), Adds())
+
+
+def added(known: Known) -> int:
+    """How often a look was asked for."""
+    queue: Any = known._queue  # noqa: SLF001
+    return len(queue.added)
+
+
+def sandbox(version: str, generation: int = 1, **spec: Any) -> Json:
+    return raw_sandbox(None, {"resourceVersion": version, "generation": generation}, **spec)
+
+
+def pod(version: str) -> Json:
+    return raw_pod(version=version)
+
+
+def test_the_echo_of_a_status_that_was_written_is_not_looked_at(known: Known) -> None:
+    known.saw_sandbox("ADDED", sandbox("5"))
+    known.wrote_sandbox(sandbox("6"))
+    known.saw_sandbox("MODIFIED", sandbox("6"))
+    assert added(known) == 1
+    assert [s.resource_version for s in known.sandboxes.values()] == ["6"]
+
+
+def test_the_echo_of_a_pod_that_was_made_is_not_looked_at(known: Known) -> None:
+    known.made_pod(pod("6"))
+    known.saw_pod("ADDED", pod("6"))
+    assert added(known) == 0
+    assert [p.resource_version for p in known.pods.values()] == ["6"]
+
+
+def test_what_happened_before_and_after_a_write_is_looked_at(known: Known) -> None:
+    known.saw_sandbox("ADDED", sandbox("4"))
+    known.wrote_sandbox(sandbox("6"))
+    for version in ("5", "6", "7"):
+        known.saw_sandbox("MODIFIED", sandbox(version))
+    assert added(known) == 3
+    assert [s.resource_version for s in known.sandboxes.values()] == ["7"]
+
+
+def test_an_echo_is_swallowed_once(known: Known) -> None:
+    known.made_pod(pod("6"))
+    for _ in range(2):
+        known.saw_pod("ADDED", pod("6"))
+    assert added(known) == 1
+
+
+def test_a_watch_that_is_faster_than_the_answer_leaves_no_echo_behind(known: Known) -> None:
+    known.saw_pod("ADDED", pod("6"))
+    known.made_pod(pod("6"))
+    known.saw_pod("MODIFIED", pod("6"))
+    assert added(known) == 2
+
+
+@pytest.mark.parametrize("event", [None, "DELETED"])
+def test_a_list_and_an_end_are_never_an_echo(known: Known, event: str | None) -> None:
+    known.made_pod(pod("6"))
+    known.saw_pod(event, pod("6"))
+    assert added(known) == 1
+
+
+def test_a_spec_of_the_same_generation_is_not_read_again_and_a_new_one_is(known: Known) -> None:
+    known.saw_sandbox("ADDED", sandbox("5", image="one"))
+    (first,) = known.sandboxes.values()
+    known.saw_sandbox("MODIFIED", sandbox("6", image="one"))
+    (second,) = known.sandboxes.values()
+    assert second.spec is first.spec
+    known.saw_sandbox("MODIFIED", sandbox("7", generation=2, image="two"))
+    (third,) = known.sandboxes.values()
+    assert getattr(third.spec, "image", "") == "two"
