@@ -23,6 +23,10 @@ class Transient(Exception):  # noqa: N818 - it names a condition, not a mistake
         """Seconds that the server asked to wait; 0 when it did not say."""
 
 
+class Outdated(Exception):  # noqa: N818 - it names a condition, not a mistake
+    """A watch cannot begin where it was to, because that is too long ago: all have to be listed again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """The API server said no. ``final`` when the same request can never succeed."""

@@ -48,10 +48,6 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--workers", type=int, default=_DEFAULTS.workers, show_envvar=True, help="Sandboxes looked at at once.")
 @click.option(
-    "--sweep-seconds", type=float, default=_DEFAULTS.sweep_seconds, show_envvar=True,
-    help="How often the caches are compared with a metadata-only list.",
-)  # fmt: skip
-@click.option(
     "--admission", type=_choice(Admission), default=_DEFAULTS.admission.value, show_envvar=True,
     help="What the admission webhook does with a Sandbox that would not run: warn, deny, or there is no webhook.",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Everything that is asked of or told to the API server, but for kopf's watches. No decision is made here.
+"""Everything that is asked of or told to the API server. No decision is made here.
 
 What an answer means is answers.py's matter, and how it travels transport.py's.
 """
@@ -6,11 +6,11 @@ What an answer means is answers.py's matter, and how it travels transport.py's.
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from sandmount.answers import Json, Missing, Transient, Unanswered, words
+from sandmount.answers import Conflict, Exists, Json, Missing, Outdated, Refused, Transient, Unanswered, words
 from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
 from sandmount.login import Login
 from sandmount.observe import Key
@@ -18,24 +18,34 @@ from sandmount.transport import Transport
 
 log = logging.getLogger(__name__)
 
-PAGE = 500
-"""Objects in one page of a list."""
+PAGE = 50
+"""Objects in one page of a list; tenants make them as large as they can."""
 EVENTS_PAGE = 100
 EVENTS_PAGES = 20
 _OF_AN_EVENT = ("involvedObject", "reason", "series", "lastTimestamp", "eventTime")
 _MAX_EVENT = 4096
 LONGEST_DELAY = 30.0
 """Seconds between attempts of what goes on for as long as the process runs."""
+LONG_WATCH_SECONDS = 300
+"""A watch of many objects is renewed after this time; nothing is read again for that."""
 WATCH_SECONDS = 60
 """A watch of one named object is renewed after this time, so that one which went silent is noticed."""
 
 _MERGE_PATCH = "application/merge-patch+json"
-_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-Listed = tuple[dict[Key, str], str]
-"""Key and uid of everything in a list, and the list's resource version."""
-
 _RIGHTS = "(manifests/rbac.yaml has the rights that the operator needs)"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What there are many of: its path, and the label that those have which we look at."""
+
+    path: str
+    label: str = ""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The selector, so that others cost nothing."""
+        return {"labelSelector": self.label} if self.label else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,8 @@ WEBHOOK_SECRET = Named(
     "(manifests/webhook has the rights that the operator needs for it)",
 )
 
-_SANDBOXES = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
-_PODS = "/api/v1/pods"
+SANDBOXES = Kind(f"/apis/{GROUP}/{VERSION}/{PLURAL}")
+PODS = Kind("/api/v1/pods", LABEL_SANDBOX)
 
 
 class ApiServer:
@@ -148,13 +158,29 @@ class ApiServer:
         """Writes an Event."""
         return await self._ask("POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body=body)
 
-    async def list_sandboxes(self) -> Listed | Missing:
-        """Key and uid of every Sandbox, and the list's resource version; Missing without the CRD."""
-        return await self._list_metadata(_SANDBOXES, "")
+    async def has_kind(self, kind: Kind) -> bool:
+        """Whether there is such a kind; raises Transient when that cannot be told."""
+        page = await self._ask("GET", kind.path, query={"limit": "1"})
+        if isinstance(page, Exists | Conflict | Refused):
+            raise Transient(f"{kind.path} cannot be listed: {words(page)} {_RIGHTS}")
+        return not isinstance(page, Missing)
 
-    async def list_pods(self) -> Listed | Missing:
-        """Key and uid of every Pod with our label, and the list's resource version."""
-        return await self._list_metadata(_PODS, LABEL_SANDBOX)
+    async def list_all(self, kind: Kind) -> AsyncGenerator[Json | Missing, None]:
+        """All objects, page by page, as the API server sends lists; Missing when there is no such kind."""
+        query = {"limit": str(PAGE), **kind.query}
+        while True:
+            page = await self._ask("GET", kind.path, query=query)
+            if isinstance(page, Exists | Conflict | Refused):
+                raise Transient(f"{kind.path} cannot be listed: {words(page)} {_RIGHTS}")
+            yield page
+            if isinstance(page, Missing) or not page["metadata"].get("continue"):
+                return
+            query["continue"] = page["metadata"]["continue"]
+
+    def watch_all(self, kind: Kind, since: str) -> AsyncGenerator[Json, None]:
+        """The events after that resource version, and bookmarks; ends after some minutes. Raises Outdated."""
+        query = {**kind.query, "resourceVersion": since, "allowWatchBookmarks": "true"}
+        return self._watch(kind.path, query, LONG_WATCH_SECONDS)
 
     async def watch_named(self, kind: Named, namespace: str, name: str) -> AsyncIterator[Json | None]:
         """The object of that name now and after each change, None when there is none; goes on for ever.
@@ -175,6 +201,8 @@ class ApiServer:
                 since = {"resourceVersion": listed["metadata"]["resourceVersion"]}
                 async for event in self._watch(url, selector | since, WATCH_SECONDS):
                     yield None if event["type"] == "DELETED" else event["object"]
+            except Outdated:
+                await asyncio.sleep(next(delays))
             except Transient as error:
                 delay = max(next(delays), error.retry_after)
                 log.warning("%s; trying again in %.0f s", error, delay)
@@ -188,24 +216,6 @@ class ApiServer:
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "data": encoded}
         url = f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}"
         return await self._ask("PATCH", url, body=body, content_type=_MERGE_PATCH)
-
-    async def _list_metadata(self, path: str, label: str) -> Listed | Missing:
-        query = {"limit": str(PAGE)} | ({"labelSelector": label} if label else {})
-        found: dict[Key, str] = {}
-        as_of = ""
-        while True:
-            page = await self._ask("GET", path, query=query, accept=_METADATA_ONLY)
-            if isinstance(page, Missing):
-                return page
-            if isinstance(page, Unanswered):
-                raise Transient(f"{path} cannot be listed: {words(page)} {_RIGHTS}")
-            for item in page["items"] or ():
-                metadata = item["metadata"]
-                found[metadata["namespace"], metadata["name"]] = metadata["uid"]
-            as_of = as_of or page["metadata"]["resourceVersion"]
-            if not page["metadata"].get("continue"):
-                return found, as_of
-            query["continue"] = page["metadata"]["continue"]
 
 
 def _cut(event: Json) -> Json:

@@ -1,23 +1,22 @@
-"""kopf's side: watches, signals and the liveness probe; and the tasks that run beside them.
+"""The process: kopf's side of it (signals, the liveness probe, admission reviews), and the tasks that run beside it.
 
-Handlers only pass on what they were given: kopf does not retry a failed on.event handler, our queue does. No handler
-that changes objects (on.create, on.update, daemons, timers) is used, because those write annotations or finalizers.
+kopf watches nothing here. Its way from a watch event to a handler took a third of the operator's processor time, and
+what it keeps about each object most of its memory (docs/performance.md).
 """
 
 import asyncio
-import itertools
 import logging
 import signal
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import kopf
 
 from sandmount import listfile
-from sandmount.answers import Missing, Transient
-from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
-from sandmount.cluster import ALLOWLIST, ApiServer
+from sandmount.answers import Transient
+from sandmount.api import GROUP, PLURAL, VERSION
+from sandmount.cluster import ALLOWLIST, SANDBOXES, ApiServer
+from sandmount.follow import KindRemovedError
 from sandmount.reconcile import Reconciler
 from sandmount.settings import Admission, Settings
 
@@ -44,12 +43,11 @@ async def run(settings: Settings, liveness: str | None) -> None:
     api = await ApiServer.connect(connections=settings.workers + 8)
     try:
         await _wait_for_crd(api)
-        try:
-            await _serve(api, settings, liveness)
-        except ExceptionGroup as error:
-            if isinstance(await api.list_sandboxes(), Missing):
-                raise CrdRemovedError(f"the CRD {PLURAL}.{GROUP} was removed, and all Sandboxes with it") from error
-            raise
+        await _serve(api, settings, liveness)
+    except ExceptionGroup as error:
+        if error.subgroup(KindRemovedError):
+            raise CrdRemovedError(f"the CRD {PLURAL}.{GROUP} was removed, and all Sandboxes with it") from error
+        raise
     finally:
         await api.close()
 
@@ -60,12 +58,13 @@ async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> No
     async with asyncio.TaskGroup() as tasks:
         beside = [
             tasks.create_task(_follow_allowlist(api, reconciler, webhook, settings), name="allowlist"),
+            tasks.create_task(reconciler.known.follow(), name="watches"),
             tasks.create_task(_work(reconciler, settings), name="workers"),
         ]
         if webhook:
             beside.append(tasks.create_task(webhook.follow_secret(api), name="certificate"))
         await kopf.operator(
-            registry=_registry(reconciler, webhook),
+            registry=_registry(webhook),
             settings=_kopf_settings(webhook),
             clusterwide=True,
             standalone=True,
@@ -95,7 +94,7 @@ async def _wait_for_crd(api: ApiServer) -> None:
     said = ""
     while True:
         try:
-            if not isinstance(await api.list_sandboxes(), Missing):
+            if await api.has_kind(SANDBOXES):
                 return
             words = f"the CRD {PLURAL}.{GROUP} is not installed; waiting for it"
         except Transient as error:
@@ -126,24 +125,14 @@ async def _work(reconciler: Reconciler, settings: Settings) -> None:
     await reconciler.begin()
     log.info("all Sandboxes and Pods are known; working")
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(reconciler.known.keep_swept(settings.sweep_seconds), name="sweep")
         tasks.create_task(reconciler.watch_clock(), name="clock")
         for number in range(settings.workers):
             tasks.create_task(reconciler.work(), name=f"worker {number}")
 
 
-def _registry(reconciler: Reconciler, webhook: "Webhook | None") -> kopf.OperatorRegistry:
+def _registry(webhook: "Webhook | None") -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(kopf.login_via_client)
-
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def sandbox(event: Any, **_: Any) -> None:
-        reconciler.known.saw_sandbox(event["type"], event["object"])
-
-    @kopf.on.event("v1", "pods", registry=registry)
-    async def pod(event: Any, **_: Any) -> None:
-        reconciler.known.saw_pod(event["type"], event["object"])
-
     if webhook:
 
         @kopf.on.validate(GROUP, VERSION, PLURAL, operations=["CREATE", "UPDATE"], registry=registry)
@@ -161,59 +150,13 @@ def _kopf_settings(webhook: "Webhook | None") -> kopf.OperatorSettings:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("kopf.objects").addFilter(_is_no_refusal)
     settings = kopf.OperatorSettings()
-    settings.watching.label_selectors["v1", "pods"] = LABEL_SANDBOX  # on the server: other Pods cost nothing
-    settings.watching.chunk_size = 50  # of objects that tenants make as large as they can
-    settings.watching.connect_timeout = 10
-    settings.networking.error_backoffs = _Patiently()
     settings.scanning.disabled = True  # or kopf asks for rights on all CRDs and namespaces
     settings.posting.enabled = False
     if webhook:
         settings.admission.server = webhook.serve  # and admission.managed stays None: kopf writes no configurations
-    settings.persistence.finalizer = f"{GROUP}/unused"
-    settings.persistence.diffbase_storage = _NoDiffBase()
-    settings.persistence.progress_storage = _NoProgress()
     return settings
 
 
 def _is_no_refusal(record: logging.LogRecord) -> bool:
     """What the webhook refuses is a mistake of its user's; kopf logs it as an error of the operator's."""
     return "failed permanently" not in record.getMessage()
-
-
-class _Patiently:
-    """Delays between attempts of a watch, in seconds, without an end: kopf's own end after 75 s, and it with them."""
-
-    def __iter__(self) -> Iterator[float]:
-        return itertools.chain((0.5, 1.0, 2.0), itertools.repeat(5.0))
-
-
-class _NoDiffBase(kopf.DiffBaseStorage):
-    """Nothing is kept: no handler here compares old and new, and the default copies every object at every event."""
-
-    def build(self, **_: Any) -> kopf.BodyEssence:
-        return kopf.BodyEssence()
-
-    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
-        return None
-
-    def store(self, **_: Any) -> None:
-        pass
-
-
-class _NoProgress(kopf.ProgressStorage):
-    """Nothing is kept: no handler here has progress."""
-
-    def fetch(self, **_: Any) -> None:
-        return None
-
-    def store(self, **_: Any) -> None:
-        pass
-
-    def purge(self, **_: Any) -> None:
-        pass
-
-    def touch(self, **_: Any) -> None:
-        pass
-
-    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        return essence

@@ -1,39 +1,36 @@
-"""What is known of the Sandboxes and Pods of the cluster: told by the watches, and kept true by lists.
+"""What is known of the Sandboxes and Pods of the cluster, as lists and watches tell it.
 
 Decides nothing and changes nothing in the cluster; it only puts into the queue which Sandbox to look at.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from sandmount.answers import Missing, Transient
 from sandmount.cache import Cache
-from sandmount.cluster import LONGEST_DELAY, ApiServer, Listed, growing
+from sandmount.cluster import PODS, SANDBOXES, ApiServer
+from sandmount.follow import Follower
 from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
 from sandmount.queue import KeyedQueue
 
 log = logging.getLogger(__name__)
 
-FILL_AGAIN = 0.2
-"""Seconds until the first look whether the watches have brought all that exists; each further one waits longer."""
-
-GATHER_SECONDS = 1.0
-"""Seconds from the first object of a list to the sweep, so that one list leads to one sweep."""
-
 
 class Known:
-    """The caches, and what feeds and sweeps them."""
+    """The caches, and what feeds them."""
 
     def __init__(self, api: ApiServer, queue: KeyedQueue[Key]) -> None:
         self.sandboxes: Cache[Sandbox] = Cache()
         self.pods: Cache[Pod] = Cache()
         self.unwatched: set[Key] = set()
         """Names at which a Pod may stand that the watch does not show, because it does not carry our label."""
-        self._api = api
         self._queue = queue
-        self._relisted = asyncio.Event()
+        self._followers = (
+            Follower(api, SANDBOXES, self.saw_sandbox, partial(self._vanished, self.sandboxes)),
+            Follower(api, PODS, self.saw_pod, partial(self._vanished, self.pods)),
+        )
         self._echoes: dict[str, str] = {}
         """By uid: the version that a write of ours made, and that a watch still has to bring."""
 
@@ -85,72 +82,26 @@ class Known:
             cache.drop(seen)
         else:
             cache.put(seen)
-        if event is None:
-            self._relisted.set()
         self._queue.add(seen.key)
 
+    def _vanished(self, cache: Cache[Any], existing: Mapping[Key, str], as_of: str) -> None:
+        """Drops what a list no longer had: it went while no watch was looking."""
+        for key in cache.sweep(existing, as_of):
+            log.info("%s/%s vanished while no watch was looking", *key)
+            if cache is self.pods:
+                self.unwatched.add(key)
+            self._queue.add(key)
+
+    async def follow(self) -> None:
+        """Keeps all of it true, for ever. Raises an ExceptionGroup with KindRemovedError when the CRD is removed."""
+        async with asyncio.TaskGroup() as tasks:
+            for follower in self._followers:
+                tasks.create_task(follower.run(), name="follower")
+
     async def wait_until_filled(self) -> None:
-        """Returns when the watches have brought all that exists, so that nothing is decided on half a picture."""
-        looks, failures = growing(FILL_AGAIN, 2.0), growing(1.0, LONGEST_DELAY)
-        while True:
-            try:
-                if await self._is_filled():
-                    break
-                delay = next(looks)
-            except Transient as error:
-                delay = next(failures)
-                log.warning("%s; asking again in %.0f s", error, delay)
-            await asyncio.sleep(delay)
-        self._relisted.clear()
-
-    async def _is_filled(self) -> bool:
-        for cache, listed in self._kinds():
-            found = await listed()
-            if isinstance(found, Missing) or any(cache.get(key) is None for key in found[0]):
-                return False
-        return True
-
-    def _kinds(self) -> tuple[tuple[Cache[Any], Callable[[], Awaitable[Listed | Missing]]], ...]:
-        return (self.pods, self._api.list_pods), (self.sandboxes, self._api.list_sandboxes)
-
-    async def keep_swept(self, every: float) -> None:
-        """Drops what vanished while a watch was broken: ``every`` so many seconds, and when a watch lists again.
-
-        kopf lists again after a 410 Gone and never says what is no longer there.
-        """
-        delays = growing(1.0, LONGEST_DELAY)
-        while True:
-            try:
-                async with asyncio.timeout(every):
-                    await self._relisted.wait()
-                await asyncio.sleep(GATHER_SECONDS)  # one sweep for all that one list brings
-            except TimeoutError:
-                pass
-            self._relisted.clear()
-            try:
-                await self.sweep()
-                delays = growing(1.0, LONGEST_DELAY)
-            except Transient as error:
-                delay = next(delays)
-                log.warning("%s; sweeping again in %.0f s", error, delay)
-                await asyncio.sleep(delay)
-                self._relisted.set()
-
-    async def sweep(self) -> None:
-        """Compares the caches with what exists.
-
-        Both lists are read before either cache is touched: a Pod that is dropped while its Sandbox's ghost is still
-        there would be made again.
-        """
-        found = [(cache, await listed()) for cache, listed in self._kinds()]
-        for cache, existing in found:
-            if isinstance(existing, Missing):
-                continue
-            for key in cache.sweep(*existing):
-                log.info("%s/%s vanished while no watch was looking", *key)
-                if cache is self.pods:
-                    self.unwatched.add(key)
-                self._queue.add(key)
+        """Returns when everything that exists is known, so that nothing is decided on half a picture."""
+        for follower in self._followers:
+            await follower.filled.wait()
 
 
 def _key(raw: Mapping[str, Any]) -> Key:

@@ -26,9 +26,9 @@ NAME_TAKEN_AGAIN = 30.0
 PREVIOUS_POD_AGAIN = 5.0
 """Seconds until a Pod of an earlier Sandbox, or one without our label, is looked at again: its end may be missed."""
 
-COLLECTOR_SECONDS = 3.0
-"""Seconds that the garbage collector has for a Pod whose Sandbox is gone. It takes far less, but for a CRD that was
-just installed: it looks for new kinds every 30 s."""
+COLLECTOR_SECONDS = 15.0
+"""Seconds that the garbage collector has for a Pod whose Sandbox is gone. It takes far less, but when thousands go at
+once, and for a CRD that was just installed: it looks for new kinds every 30 s."""
 
 REFUSED_AGAIN = 30.0
 """Seconds until a Pod that the API server refused (quota, Pod Security) is tried again."""

@@ -58,9 +58,6 @@ class Settings(BaseModel):
     workers: int = Field(default=16, ge=1, le=256)
     """Sandboxes looked at at the same time, so requests under way to the API server."""
 
-    sweep_seconds: float = Field(default=120.0, ge=1.0, le=3600.0)
-    """How often the caches are compared with a metadata-only list, in seconds."""
-
     admission: Admission = Admission.OFF
 
     admission_address: str = ""

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
 
-from sandmount.answers import Json, Transient, Unanswered, seconds_in, unanswered
+from sandmount.answers import Json, Outdated, Transient, Unanswered, seconds_in, unanswered
 from sandmount.login import Login, Session
 
 REQUEST_SECONDS = 30
+CONNECT_SECONDS = 10
+SILENCE_SECONDS = 150
+"""A watch with bookmarks has one about every minute, so one that is silent for so long is dead."""
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 _JSON = "application/json"
 
@@ -58,36 +61,39 @@ class Transport:
         self._close_if_asked_to(response.status, retry_after)
         return unanswered(f"{method} {path}", response.status, answer, response.reason, retry_after)
 
-    async def watch(self, path: str, query: Mapping[str, str], seconds: int) -> AsyncIterator[Json]:
+    async def watch(self, path: str, query: Mapping[str, str], seconds: int) -> AsyncGenerator[Json, None]:
         """The events of one watch (``type`` and ``object``), until the server or the time ends it.
 
-        It also ends when its version is too old, so whoever watches lists again. Raises Transient when it is refused or
-        breaks.
+        Raises Outdated when its version is too old, and Transient when it is refused, breaks or goes silent.
         """
         url = f"{path}?{urlencode({**query, 'watch': 'true', 'timeoutSeconds': str(seconds)})}"
-        within = aiohttp.ClientTimeout(total=seconds + REQUEST_SECONDS)
+        within = aiohttp.ClientTimeout(
+            total=seconds + REQUEST_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+        )
         await self._opened()
+        session = self._login.session
         try:
-            async with self._login.session.used() as api_client:
+            async with session.used() as api_client:
                 answer = await _send(api_client, "GET", url, {"Accept": _JSON}, None, within)
                 async with answer.response as stream:
-                    if stream.status >= 400:
-                        raise self._refused(path, stream)
+                    await self._begun(path, stream, session)
                     async for line in stream.content:
-                        event = json.loads(line)
-                        if event["type"] != "ERROR":
-                            yield event
-                        elif event["object"].get("code") == 410:
-                            return
-                        else:
-                            raise Transient(f"the watch of {path} ended: {event['object'].get('message')}")
+                        yield _event(path, json.loads(line))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Transient(f"the watch of {path} broke: {error!r}") from error
 
-    def _refused(self, path: str, stream: aiohttp.ClientResponse) -> Transient:
+    async def _begun(self, path: str, stream: aiohttp.ClientResponse, session: Session) -> None:
+        """Raises Outdated or Transient unless the watch was granted."""
+        if stream.status < 400:
+            return
+        if stream.status in {HTTPStatus.GONE, HTTPStatus.NOT_FOUND}:
+            raise Outdated
         retry_after = stream.headers.get("Retry-After")
         self._close_if_asked_to(stream.status, retry_after)
-        return Transient(f"a watch of {path} was refused: {stream.status} {stream.reason}", seconds_in(retry_after))
+        if stream.status == HTTPStatus.UNAUTHORIZED:
+            await self._login.again(session)
+        words = f"a watch of {path} was refused: {stream.status} {stream.reason}"
+        raise Transient(words, seconds_in(retry_after))
 
     def _close_if_asked_to(self, status: int, retry_after: str | None) -> None:
         if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -126,6 +132,15 @@ async def _send(
     return await api_client.rest_client.request(
         method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=within
     )
+
+
+def _event(path: str, event: Json) -> Json:
+    """The event, unless it tells the end of the watch."""
+    if event["type"] != "ERROR":
+        return event
+    if event["object"].get("code") == HTTPStatus.GONE:
+        raise Outdated
+    raise Transient(f"the watch of {path} ended: {event['object'].get('message')}")
 
 
 def _decoded(data: bytes) -> Json:

@@ -54,7 +54,7 @@ def parser(environ: dict[str, str]) -> argparse.ArgumentParser:
     grow.add_argument("--rounds", type=int, default=environ.get("ROUNDS", "3"))
     for command, name in ((run, "bench"), (grow, "bench-scale")):
         command.add_argument("--out", type=Path, default=environ.get("OUT") or f"build/{name}.json")
-        command.add_argument("--idle", type=float, default=120, help="seconds; one sweep of the caches takes part")
+        command.add_argument("--idle", type=float, default=60, help="seconds in which nothing happens")
     show = commands.add_parser("show", help="print the tables of a JSON file")
     show.add_argument("file", type=Path)
     show.add_argument("--baseline", type=Path, help="the JSON file of an earlier run")

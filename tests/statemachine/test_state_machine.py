@@ -52,7 +52,7 @@ def world() -> Iterator[World]:
     with (
         spare_cluster(first) as spare,
         spare.simulate_nodes(NODES),
-        SameOperator(spare, {"SANDMOUNT_SWEEP_SECONDS": "20"}) as operator,
+        SameOperator(spare) as operator,
     ):
         operator.kube.make_namespace(NAMESPACE)
         found = World(spare, operator, shrinks=SHRINKS)

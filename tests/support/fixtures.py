@@ -27,7 +27,7 @@ USER = os.getuid() or 1234
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster) -> Iterator[OperatorProcess]:
     """An operator that works. A test that stops it starts it again."""
-    with OperatorProcess(cluster, {"SANDMOUNT_SWEEP_SECONDS": "20"}) as running:
+    with OperatorProcess(cluster) as running:
         yield running
 
 

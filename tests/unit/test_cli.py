@@ -24,7 +24,6 @@ def test_defaults_are_the_safe_choice_where_there_is_one() -> None:
         on_revoke=OnRevoke.TERMINATE,
         runtime_classes=frozenset(),
         workers=16,
-        sweep_seconds=120.0,
         admission=Admission.OFF,
         admission_address="",
         admission_port=9443,
@@ -43,8 +42,6 @@ def test_defaults_are_the_safe_choice_where_there_is_one() -> None:
         ("on_revoke", "terminate"),
         ("workers", 0),
         ("workers", 257),
-        ("sweep_seconds", 0.5),
-        ("sweep_seconds", float("nan")),
         ("admission", "deny"),
         ("admission_port", 0),
         ("admission_port", 65536),
@@ -59,7 +56,7 @@ def test_a_setting_out_of_bounds_is_refused_and_named(field: str, value: object)
     assert [e["loc"] for e in error.value.errors()] == [(field,)]
 
 
-@pytest.mark.parametrize(("field", "value"), [("workers", 1), ("workers", 256), ("sweep_seconds", 1.0)])
+@pytest.mark.parametrize(("field", "value"), [("workers", 1), ("workers", 256)])
 def test_a_setting_at_its_bound_is_accepted(field: str, value: float) -> None:
     assert Settings.model_validate({field: value}).model_dump()[field] == value
 
@@ -104,7 +101,6 @@ OTHERS = {
     "on_revoke": "Warn",
     "runtime_classes": "gvisor,kata",
     "workers": "3",
-    "sweep_seconds": "60.5",
     "admission": "Warn",
     "admission_address": "10.0.0.1",
     "admission_port": "8443",
@@ -117,7 +113,7 @@ OTHERS = {
 
 def test_every_setting_is_read_from_its_environment_variable() -> None:
     found = parsed([], {f"SANDMOUNT_{k.upper()}": v for k, v in OTHERS.items()})
-    assert found == {**OTHERS, "workers": 3, "sweep_seconds": 60.5, "admission_port": 8443, "verbose": True}
+    assert found == {**OTHERS, "workers": 3, "admission_port": 8443, "verbose": True}
 
 
 def test_an_option_wins_over_the_environment() -> None:
@@ -136,9 +132,6 @@ def test_an_option_wins_over_the_environment() -> None:
         ("workers", "many", "'many' is not a valid integer"),
         ("workers", "0", "workers: Input should be greater than or equal to 1"),
         ("workers", "257", "workers: Input should be less than or equal to 256"),
-        ("sweep-seconds", "soon", "'soon' is not a valid float"),
-        ("sweep-seconds", "0", "sweep_seconds: Input should be greater than or equal to 1"),
-        ("sweep-seconds", "nan", "sweep_seconds: "),
         ("namespace", "", "namespace: String should have at least 1 character"),
     ],
 )

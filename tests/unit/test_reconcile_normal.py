@@ -145,22 +145,21 @@ async def test_nothing_is_decided_before_an_allowlist_was_loaded() -> None:
         await until(lambda: w.asked("create_pod") == 1)
 
 
-async def test_workers_wait_until_the_watches_have_brought_all_that_exists() -> None:
+async def test_workers_wait_until_all_that_exists_was_listed() -> None:
     async with world(None) as w:
         w.watching = False
         w.apply()
-        w.watching = True
-        filled = asyncio.create_task(w.reconciler.begin())
-        await w.settle()
-        assert w.asked("list_pods") == 0
+        begun = asyncio.create_task(w.reconciler.begin())
         await w.allow("- /data")
-        await until(lambda: w.asked("list_sandboxes") > 1)
-        assert not filled.done()
-        w.watch("Sandbox", w.api.sandboxes[KEY], None)
-        await filled
+        await w.settle()
+        assert not begun.done()
+        following = asyncio.create_task(w.reconciler.known.follow())
+        await begun
+        assert [s.key for s in w.reconciler.known.sandboxes.values()] == [KEY]
+        following.cancel()
 
 
-async def test_a_sweep_finds_what_vanished_while_no_watch_was_looking() -> None:
+async def test_a_list_tells_what_vanished_while_no_watch_was_looking() -> None:
     async with world() as w:
         w.apply()
         await w.settle()
@@ -169,17 +168,6 @@ async def test_a_sweep_finds_what_vanished_while_no_watch_was_looking() -> None:
         w.watching = False
         w.remove_pod()
         w.watching = True
-        await w.reconciler.known.sweep()
-        await w.settle()
-        assert w.asked("create_pod") == 2
-
-
-async def test_a_watch_that_lists_again_leads_to_a_sweep() -> None:
-    async with world() as w:
-        sweeping = asyncio.create_task(w.reconciler.known.keep_swept(120))
-        w.apply()
-        await w.settle()
-        assert w.asked("list_pods") == 0
-        w.watch("Sandbox", w.api.sandboxes[KEY], None)
-        await until(lambda: w.asked("list_sandboxes") == 1)
-        sweeping.cancel()
+        following = asyncio.create_task(w.reconciler.known.follow())
+        await until(lambda: w.asked("create_pod") == 2)
+        following.cancel()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sandmount.answers import Json, Missing, Transient
+from sandmount import transport as transport_module
+from sandmount.answers import Json, Missing, Outdated, Transient
 from sandmount.login import Login
 from sandmount.transport import Transport
 
@@ -63,6 +64,15 @@ def lines(*events: Json) -> Handler:
     return answer
 
 
+def refusing(status: int) -> Handler:
+    """Every request gets this status."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({}, status=status)
+
+    return answer
+
+
 def event(kind: str, **about: object) -> Json:
     return {"type": kind, "object": about}
 
@@ -100,9 +110,43 @@ async def test_a_watch_brings_its_events_until_the_server_ends_it(serve: Serve) 
     assert await watched(transport) == [event("ADDED", a=1), event("DELETED", a=1)]
 
 
-async def test_a_watch_whose_version_is_too_old_ends_without_an_error(serve: Serve) -> None:
-    transport = await serve(lines(event("ADDED", a=1), event("ERROR", code=410, message="too old")))
-    assert await watched(transport) == [event("ADDED", a=1)]
+async def test_a_watch_whose_version_is_too_old_says_so_in_its_stream(serve: Serve) -> None:
+    with pytest.raises(Outdated):
+        await watched(await serve(lines(event("ADDED", a=1), event("ERROR", code=410, message="too old"))))
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_watch_whose_version_or_kind_is_gone_says_so_at_once(serve: Serve, status: int) -> None:
+    with pytest.raises(Outdated):
+        await watched(await serve(refusing(status)))
+
+
+async def test_a_watch_that_is_refused_for_its_credentials_has_them_read_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    async def again(_: Login, refused: object) -> None:
+        read.append(refused)
+
+    transport = await serve(refusing(401))
+    monkeypatch.setattr(Login, "again", again)
+    with pytest.raises(Transient, match="401"):
+        await watched(transport)
+    assert len(read) == 1
+
+
+async def test_a_watch_that_goes_silent_is_dead(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "SILENCE_SECONDS", 0.1)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(5)
+        return response
+
+    with pytest.raises(Transient, match="broke"):
+        await watched(await serve(answer))
 
 
 async def test_a_watch_that_the_server_cannot_go_on_with_is_a_transient(serve: Serve) -> None:

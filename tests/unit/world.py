@@ -3,13 +3,13 @@
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any
 
 from sandmount.answers import Conflict, Exists, Missing, Unanswered
-from sandmount.cluster import ApiServer, Listed
+from sandmount.cluster import PODS, ApiServer, Kind
 from sandmount.listfile import load
 from sandmount.observe import Key
 from sandmount.pace import Pace
@@ -136,14 +136,15 @@ class FakeApiServer(ApiServer):
     async def list_pod_warnings(self, namespace: str) -> list[Json]:
         return await self._scripted("list_pod_warnings", (namespace, "")) or self.warnings
 
-    async def list_sandboxes(self) -> Listed | Missing:
-        return await self._scripted("list_sandboxes", ("", "")) or self._listed(self.sandboxes)
+    async def list_all(self, kind: Kind) -> AsyncGenerator[Json | Missing, None]:
+        stored = self.pods if kind is PODS else self.sandboxes
+        found = list(stored.values())
+        yield {"metadata": {"resourceVersion": str(self.version)}, "items": deepcopy(found)}
 
-    async def list_pods(self) -> Listed | Missing:
-        return await self._scripted("list_pods", ("", "")) or self._listed(self.pods)
-
-    def _listed(self, stored: Mapping[Key, Json]) -> Listed:
-        return {k: raw["metadata"]["uid"] for k, raw in stored.items()}, str(self.version)
+    async def watch_all(self, kind: Kind, since: str) -> AsyncGenerator[Json, None]:
+        """One that brings nothing: tests say what the watches bring."""
+        await asyncio.Event().wait()
+        yield {}
 
 
 class World:

@@ -1,0 +1,94 @@
+"""Keeps what is known of one kind true: a list of all, and from there on one watch after the other.
+
+As client-go's reflector does it (https://kubernetes.io/docs/reference/using-api/api-concepts/): a watch goes on where
+the last one ended, also when it broke; only when that is too long ago all are listed again, and what is no longer there
+is told as gone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from sandmount.answers import Missing, Outdated, Transient
+from sandmount.cluster import ApiServer, Kind, growing
+from sandmount.observe import Key
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.2
+"""Seconds until the next attempt; each further one waits twice as long."""
+LONGEST_DELAY = 5.0
+
+WORTHWHILE = 1.0
+"""Seconds that a watch has to last, or the next one begins with a delay: a server may end each of them at once."""
+
+Saw = Callable[[str | None, Mapping[str, Any]], None]
+"""Type of the event, None in a list; and the object."""
+
+Listed = Callable[[Mapping[Key, str], str], None]
+"""Key and uid of everything that there was, and the list's resource version."""
+
+
+class KindRemovedError(Exception):
+    """There is no such kind any more, so nothing of it."""
+
+
+class Follower:
+    """One kind, from the first list on."""
+
+    def __init__(self, api: ApiServer, kind: Kind, saw: Saw, listed: Listed) -> None:
+        self._api, self._kind = api, kind
+        self._saw, self._listed = saw, listed
+        self._since = ""
+        self.filled = asyncio.Event()
+        """Set when everything that exists was told once."""
+
+    async def run(self) -> None:
+        """Goes on for ever. Raises KindRemovedError."""
+        loop = asyncio.get_running_loop()
+        delays = growing(FIRST_DELAY, LONGEST_DELAY)
+        while True:
+            begun, asked = loop.time(), 0.0
+            try:
+                if not self._since:
+                    await self._list()
+                await self._watch()
+            except Outdated:
+                self._since = ""
+            except Transient as error:
+                asked = error.retry_after
+                log.warning("%s; going on in a moment", error)
+            if loop.time() - begun > WORTHWHILE:
+                delays = growing(FIRST_DELAY, LONGEST_DELAY)
+            await asyncio.sleep(max(asked, next(delays)))
+
+    async def _list(self) -> None:
+        existing: dict[Key, str] = {}
+        as_of = ""
+        async with aclosing(self._api.list_all(self._kind)) as pages:
+            async for page in pages:
+                if isinstance(page, Missing):
+                    raise KindRemovedError(self._kind.path)
+                as_of = as_of or page["metadata"]["resourceVersion"]
+                for raw in page["items"] or ():
+                    metadata = raw["metadata"]
+                    existing[metadata["namespace"], metadata["name"]] = metadata["uid"]
+                    self._tell(None, raw)
+        self._listed(existing, as_of)
+        self._since = as_of
+        self.filled.set()
+
+    async def _watch(self) -> None:
+        async with aclosing(self._api.watch_all(self._kind, self._since)) as events:
+            async for event in events:
+                if event["type"] != "BOOKMARK":
+                    self._tell(event["type"], event["object"])
+                self._since = event["object"]["metadata"]["resourceVersion"]
+
+    def _tell(self, event: str | None, raw: Mapping[str, Any]) -> None:
+        try:
+            self._saw(event, raw)
+        except Exception:  # a mistake of ours about one object must not end the watch of all others
+            log.exception("%s cannot be read: %s", self._kind.path, raw.get("metadata"))
