@@ -26,8 +26,8 @@ _OF_AN_EVENT = ("involvedObject", "reason", "series", "lastTimestamp", "eventTim
 _MAX_EVENT = 4096
 LONGEST_DELAY = 30.0
 """Seconds between attempts of what goes on for as long as the process runs."""
-LONG_WATCH_SECONDS = 300
-"""A watch of many objects is renewed after this time; nothing is read again for that."""
+LONG_WATCH_SECONDS = 120
+"""A watch of many objects is renewed after this time; nothing is read again for that, and a dead one is noticed."""
 WATCH_SECONDS = 60
 """A watch of one named object is renewed after this time, so that one which went silent is noticed."""
 

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any
 
 from sandmount.answers import Missing, Outdated, Transient
-from sandmount.cluster import ApiServer, Kind, growing
+from sandmount.cluster import SANDBOXES, ApiServer, Kind, growing
 from sandmount.observe import Key
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 0.2
 """Seconds until the next attempt; each further one waits twice as long."""
 LONGEST_DELAY = 5.0
+
+LIST_AFTER = 5
+"""Watches that fail in a row before all are listed again."""
 
 WORTHWHILE = 1.0
 """Seconds that a watch has to last, or the next one begins with a delay: a server may end each of them at once."""
@@ -42,6 +45,8 @@ class Follower:
         self._api, self._kind = api, kind
         self._saw, self._listed = saw, listed
         self._since = ""
+        self._failures = 0
+        """In a row, until an event comes."""
         self.filled = asyncio.Event()
         """Set when everything that exists was told once."""
 
@@ -50,19 +55,34 @@ class Follower:
         loop = asyncio.get_running_loop()
         delays = growing(FIRST_DELAY, LONGEST_DELAY)
         while True:
-            begun, asked = loop.time(), 0.0
+            asked = 0.0
             try:
                 if not self._since:
                     await self._list()
+                begun = loop.time()
                 await self._watch()
+                if loop.time() - begun > WORTHWHILE:
+                    delays = growing(FIRST_DELAY, LONGEST_DELAY)
             except Outdated:
                 self._since = ""
             except Transient as error:
                 asked = error.retry_after
-                log.warning("%s; going on in a moment", error)
-            if loop.time() - begun > WORTHWHILE:
-                delays = growing(FIRST_DELAY, LONGEST_DELAY)
+                self._failed(str(error))
+            except (KindRemovedError, asyncio.CancelledError):
+                raise
+            except (
+                Exception
+            ) as error:  # an answer that is no Kubernetes answer, as a proxy's, must not end the operator
+                log.debug("unexpected answer", exc_info=True)
+                self._failed(repr(error))
             await asyncio.sleep(max(asked, next(delays)))
+
+    def _failed(self, words: str) -> None:
+        """After some failures in a row it is not trusted that the watch only broke: all are listed again."""
+        self._failures += 1
+        if self._failures % LIST_AFTER == 0:
+            self._since = ""
+        log.warning("%s: %s; trying again", self._kind.path, words)
 
     async def _list(self) -> None:
         existing: dict[Key, str] = {}
@@ -70,7 +90,7 @@ class Follower:
         async with aclosing(self._api.list_all(self._kind)) as pages:
             async for page in pages:
                 if isinstance(page, Missing):
-                    raise KindRemovedError(self._kind.path)
+                    raise KindRemovedError(self._kind.path) if self._kind is SANDBOXES else Transient("404")
                 as_of = as_of or page["metadata"]["resourceVersion"]
                 for raw in page["items"] or ():
                     metadata = raw["metadata"]
@@ -83,6 +103,7 @@ class Follower:
     async def _watch(self) -> None:
         async with aclosing(self._api.watch_all(self._kind, self._since)) as events:
             async for event in events:
+                self._failures = 0
                 if event["type"] != "BOOKMARK":
                     self._tell(event["type"], event["object"])
                 self._since = event["object"]["metadata"]["resourceVersion"]

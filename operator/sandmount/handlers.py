@@ -5,8 +5,10 @@ what it keeps about each object most of its memory (docs/performance.md).
 """
 
 import asyncio
+import itertools
 import logging
 import signal
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +152,7 @@ def _kopf_settings(webhook: "Webhook | None") -> kopf.OperatorSettings:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("kopf.objects").addFilter(_is_no_refusal)
     settings = kopf.OperatorSettings()
+    settings.networking.error_backoffs = _Patiently()
     settings.scanning.disabled = True  # or kopf asks for rights on all CRDs and namespaces
     settings.posting.enabled = False
     if webhook:
@@ -160,3 +163,10 @@ def _kopf_settings(webhook: "Webhook | None") -> kopf.OperatorSettings:
 def _is_no_refusal(record: logging.LogRecord) -> bool:
     """What the webhook refuses is a mistake of its user's; kopf logs it as an error of the operator's."""
     return "failed permanently" not in record.getMessage()
+
+
+class _Patiently:
+    """Delays between kopf's own requests, in seconds, without an end: its own end after a minute, and it with them."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1.0, 2.0), itertools.repeat(5.0))

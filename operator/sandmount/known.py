@@ -51,19 +51,25 @@ class Known:
     def wrote_sandbox(self, answer: Mapping[str, Any]) -> Sandbox:
         """A status was written, and the pass knows what follows from that: no event has to tell it."""
         written = parse_sandbox(answer, self.sandboxes.get(_key(answer)))
-        self._expect_echo(self.sandboxes, written)
+        told = self._is_known(self.sandboxes, written)
         self.sandboxes.update(written)
+        self._expect_echo(self.sandboxes, written, told)
         return written
 
     def made_pod(self, answer: Mapping[str, Any]) -> None:
         """A Pod was created, and the pass goes on with it."""
         made = parse_pod(answer)
-        self._expect_echo(self.pods, made)
+        told = self._is_known(self.pods, made)
         self.pods.put(made)
+        self._expect_echo(self.pods, made, told)
 
-    def _expect_echo(self, cache: Cache[Any], written: Sandbox | Pod) -> None:
+    def _is_known(self, cache: Cache[Any], written: Sandbox | Pod) -> bool:
         known = cache.get(written.key)
-        if known is None or known.resource_version != written.resource_version:  # or the watch was faster
+        return known is not None and (known.uid, known.resource_version) == (written.uid, written.resource_version)
+
+    def _expect_echo(self, cache: Cache[Any], written: Sandbox | Pod, told: bool) -> None:
+        """Unless the watch was faster: it told this version already, a later one, or the end."""
+        if not told and self._is_known(cache, written):
             self._echoes[written.uid] = written.resource_version
 
     def _is_echo(self, event: str | None, raw: Mapping[str, Any]) -> bool:
@@ -86,11 +92,12 @@ class Known:
 
     def _vanished(self, cache: Cache[Any], existing: Mapping[Key, str], as_of: str) -> None:
         """Drops what a list no longer had: it went while no watch was looking."""
-        for key in cache.sweep(existing, as_of):
-            log.info("%s/%s vanished while no watch was looking", *key)
+        for gone in cache.sweep(existing, as_of):
+            log.info("%s/%s vanished while no watch was looking", *gone.key)
+            self._echoes.pop(gone.uid, None)
             if cache is self.pods:
-                self.unwatched.add(key)
-            self._queue.add(key)
+                self.unwatched.add(gone.key)
+            self._queue.add(gone.key)
 
     async def follow(self) -> None:
         """Keeps all of it true, for ever. Raises an ExceptionGroup with KindRemovedError when the CRD is removed."""

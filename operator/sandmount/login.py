@@ -14,6 +14,9 @@ from sandmount import __version__
 
 log = logging.getLogger(__name__)
 
+LONGEST_LINE = 2**24
+"""Bytes of a watch event. An object has 1.5 MiB at most, which JSON can make six times as long."""
+
 
 class NoClusterError(Exception):
     """There is no cluster to connect to; the message is for a person."""
@@ -88,7 +91,8 @@ async def _api_client(connections: int) -> client.ApiClient:
         await _load_kubeconfig(settings)
     settings.connection_pool_maxsize = connections
     settings.proxy = settings.proxy or proxy_for(settings.host)
-    settings.client_session_kwargs = {"trust_env": False}  # or each request reads ~/.netrc and looks for proxies anew
+    # trust_env: or each request reads ~/.netrc and looks for proxies anew. read_bufsize: half of the longest line.
+    settings.client_session_kwargs = {"trust_env": False, "read_bufsize": LONGEST_LINE // 2}
     api_client = client.ApiClient(settings)
     api_client.user_agent = f"sandmount/{__version__}"
     return api_client

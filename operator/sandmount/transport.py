@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import aiohttp
@@ -14,8 +14,8 @@ from sandmount.login import Login, Session
 
 REQUEST_SECONDS = 30
 CONNECT_SECONDS = 10
-SILENCE_SECONDS = 150
-"""A watch with bookmarks has one about every minute, so one that is silent for so long is dead."""
+SHORT_WAIT = 1.0
+"""Seconds that a request waits by itself. What has to wait longer is decided anew then."""
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 _JSON = "application/json"
 
@@ -23,8 +23,9 @@ _JSON = "application/json"
 class Transport:
     """The one client of the process; made once, closed at the end.
 
-    When the API server answers 429, nobody asks anything before the time that it names: its priority and fairness
-    tells us as a whole to slow down, and a request of another worker would only be refused too.
+    When the API server's priority and fairness answers 429, nobody asks anything before the time that it names: that is
+    about us as a whole, and a request of another worker would only be refused too. A 429 that is a Status is about one
+    object (a webhook's, an eviction's, a kind that is being installed), and only its own request waits.
     """
 
     def __init__(self, login: Login) -> None:
@@ -58,18 +59,17 @@ class Transport:
         if response.status < 400:
             return answer
         retry_after = response.getheader("Retry-After")
-        self._close_if_asked_to(response.status, retry_after)
+        if not answer:
+            self._close_if_asked_to(response.status, retry_after)
         return unanswered(f"{method} {path}", response.status, answer, response.reason, retry_after)
 
     async def watch(self, path: str, query: Mapping[str, str], seconds: int) -> AsyncGenerator[Json, None]:
         """The events of one watch (``type`` and ``object``), until the server or the time ends it.
 
-        Raises Outdated when its version is too old, and Transient when it is refused, breaks or goes silent.
+        Raises Outdated when its version is too old, and Transient when it is refused or breaks.
         """
         url = f"{path}?{urlencode({**query, 'watch': 'true', 'timeoutSeconds': str(seconds)})}"
-        within = aiohttp.ClientTimeout(
-            total=seconds + REQUEST_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
-        )
+        within = aiohttp.ClientTimeout(total=seconds + REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
         await self._opened()
         session = self._login.session
         try:
@@ -78,7 +78,7 @@ class Transport:
                 async with answer.response as stream:
                     await self._begun(path, stream, session)
                     async for line in stream.content:
-                        yield _event(path, json.loads(line))
+                        yield _event(path, line)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Transient(f"the watch of {path} broke: {error!r}") from error
 
@@ -89,10 +89,12 @@ class Transport:
         if stream.status in {HTTPStatus.GONE, HTTPStatus.NOT_FOUND}:
             raise Outdated
         retry_after = stream.headers.get("Retry-After")
-        self._close_if_asked_to(stream.status, retry_after)
+        answer = _decoded(await stream.read())
+        if not answer:
+            self._close_if_asked_to(stream.status, retry_after)
         if stream.status == HTTPStatus.UNAUTHORIZED:
             await self._login.again(session)
-        words = f"a watch of {path} was refused: {stream.status} {stream.reason}"
+        words = f"a watch of {path} was refused: {stream.status} {answer.get('message') or stream.reason}"
         raise Transient(words, seconds_in(retry_after))
 
     def _close_if_asked_to(self, status: int, retry_after: str | None) -> None:
@@ -101,8 +103,10 @@ class Transport:
             self._closed_until = max(self._closed_until, until)
 
     async def _opened(self) -> None:
-        """Returns when the API server is ready to be asked."""
-        while (wait := self._closed_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may grow meanwhile
+        """Returns when the API server is ready to be asked; raises Transient when that takes long."""
+        while (wait := self._closed_until - asyncio.get_running_loop().time()) > 0:
+            if wait > SHORT_WAIT:
+                raise Transient("the API server has asked us to wait", wait)
             await asyncio.sleep(wait)
 
 
@@ -134,13 +138,17 @@ async def _send(
     )
 
 
-def _event(path: str, event: Json) -> Json:
+def _event(path: str, line: bytes) -> Json:
     """The event, unless it tells the end of the watch."""
+    event = json.loads(line)
+    about = event.get("object") if isinstance(event, dict) else None
+    if not isinstance(about, dict) or "type" not in event:
+        raise Transient(f"the watch of {path} brought what is no event: {line[:200]!r}")
     if event["type"] != "ERROR":
-        return event
-    if event["object"].get("code") == HTTPStatus.GONE:
+        return cast(Json, event)
+    if about.get("code") == HTTPStatus.GONE:
         raise Outdated
-    raise Transient(f"the watch of {path} ended: {event['object'].get('message')}")
+    raise Transient(f"the watch of {path} ended: {about.get('message')}")
 
 
 def _decoded(data: bytes) -> Json:

@@ -1,10 +1,11 @@
 """Cache: the newest that was seen of each object, in whatever order it came."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
 
-from sandmount.cache import Cache
+from sandmount.cache import ENDED, Cache
 from sandmount.observe import Key
 
 KEY = ("ns", "name")
@@ -24,6 +25,10 @@ def cache(*seen: Seen) -> Cache[Seen]:
     for one in seen:
         found.put(one)
     return found
+
+
+def keys(seen: Iterable[Seen]) -> list[Key]:
+    return [one.key for one in seen]
 
 
 OLD, NEW = Seen("a", "9"), Seen("a", "10")
@@ -100,21 +105,54 @@ def test_the_answer_to_a_write_is_ignored_after_the_object_was_deleted() -> None
 def test_a_sweep_drops_what_a_complete_list_did_not_bring_and_says_what() -> None:
     ghost, kept = Seen("c", "5", ("ns", "ghost")), Seen("d", "6", ("ns", "kept"))
     found = cache(NEW, ghost, kept)
-    assert found.sweep({KEY: "a", ("ns", "kept"): "d"}, as_of="100") == [("ns", "ghost")]
+    assert keys(found.sweep({KEY: "a", ("ns", "kept"): "d"}, as_of="100")) == [("ns", "ghost")]
     assert sorted(found) == [("ns", "kept"), KEY]
     assert found.sweep({KEY: "a", ("ns", "kept"): "d"}, as_of="100") == []
 
 
 def test_a_sweep_drops_what_now_has_another_uid() -> None:
     found = cache(NEW)
-    assert found.sweep({KEY: "b"}, as_of="20") == [KEY]
+    assert keys(found.sweep({KEY: "b"}, as_of="20")) == [KEY]
 
 
 def test_a_sweep_keeps_what_is_newer_than_the_list() -> None:
     found = cache(LATER, Seen("c", "101", ("ns", "new")))
     assert found.sweep({KEY: "a"}, as_of="19") == []
-    assert found.sweep({KEY: "a"}, as_of="20") == [KEY]
+    assert keys(found.sweep({KEY: "a"}, as_of="20")) == [KEY]
     assert list(found) == [("ns", "new")]
+
+
+def test_an_answer_that_comes_after_the_end_brings_no_ghost() -> None:
+    found = cache(OLD)
+    found.drop(Seen("a", "11"))
+    found.put(NEW)
+    assert found.get(KEY) is None
+
+
+def test_an_answer_that_comes_after_a_sweep_brings_no_ghost() -> None:
+    found = cache(NEW)
+    found.sweep({}, as_of="50")
+    found.put(NEW)
+    assert found.get(KEY) is None
+
+
+def test_what_is_only_watched_no_more_is_kept_when_it_is_read() -> None:
+    """A Pod that lost its label: the watch tells its end, with the version of that change."""
+    found = cache(OLD)
+    found.drop(NEW)
+    found.put(NEW)
+    assert found.get(KEY) is NEW
+    found.sweep({}, as_of="50")
+    unlabelled = Seen("a", "11")
+    found.put(unlabelled)
+    assert found.get(KEY) is unlabelled
+
+
+def test_ends_are_not_remembered_for_ever() -> None:
+    found = cache()
+    for number in range(2 * ENDED):
+        found.drop(Seen(f"uid-{number}", "5"))
+    assert len(found._ended) == ENDED  # noqa: SLF001
 
 
 def test_the_keys_can_be_walked_while_the_cache_changes() -> None:

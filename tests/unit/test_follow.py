@@ -8,7 +8,7 @@ import pytest
 
 from sandmount import follow
 from sandmount.answers import Missing, Outdated, Transient
-from sandmount.cluster import PODS, ApiServer, Kind
+from sandmount.cluster import PODS, SANDBOXES, ApiServer, Kind
 from sandmount.follow import Follower, KindRemovedError
 from sandmount.observe import Key
 from tests.support import Json
@@ -63,12 +63,13 @@ class Scripted(ApiServer):
 class Told:
     """What the follower told."""
 
-    def __init__(self, api: Scripted) -> None:
+    def __init__(self, api: Scripted, kind: Kind = PODS) -> None:
         self.events: list[str] = []
         self.lists: list[tuple[dict[Key, str], str]] = []
-        self.follower = Follower(
-            api, PODS, self.saw, lambda existing, as_of: self.lists.append((dict(existing), as_of))
-        )
+        self.follower = Follower(api, kind, self.saw, self.listed)
+
+    def listed(self, existing: Mapping[Key, str], as_of: str) -> None:
+        self.lists.append((dict(existing), as_of))
 
     def saw(self, kind: str | None, raw: Mapping[str, Any]) -> None:
         name = raw["metadata"]["name"]
@@ -77,9 +78,9 @@ class Told:
         self.events.append(f"{kind} {name}")
 
 
-async def followed(api: Scripted, watches: int) -> Told:
+async def followed(api: Scripted, watches: int, kind: Kind = PODS) -> Told:
     """What was told until so many watches were asked for."""
-    told = Told(api)
+    told = Told(api, kind)
     task = asyncio.create_task(told.follower.run())
     await until(lambda: task.done() or sum(a.startswith("watch") for a in api.asked) >= watches)
     if task.done():
@@ -124,9 +125,27 @@ async def test_a_list_that_breaks_in_the_middle_tells_nothing_gone_and_begins_an
     assert api.asked == ["list", "list", "watch 20"]
 
 
-async def test_a_kind_that_is_gone_is_said() -> None:
-    with pytest.raises(KindRemovedError, match="/api/v1/pods"):
-        await followed(Scripted([[page(10)], [Missing()]], [[Outdated()]]), 2)
+async def test_a_crd_that_is_gone_is_said() -> None:
+    with pytest.raises(KindRemovedError, match="/sandboxes"):
+        await followed(Scripted([[page(10)], [Missing()]], [[Outdated()]]), 2, SANDBOXES)
+
+
+async def test_pods_cannot_be_gone_whatever_a_proxy_says() -> None:
+    api = Scripted([[page(10)], [Missing()], [page(20)]], [[Outdated()]])
+    await followed(api, 2)
+    assert api.asked == ["list", "watch 10", "list", "list", "watch 20"]
+
+
+async def test_an_answer_that_is_none_of_kubernetes_is_survived() -> None:
+    api = Scripted([[{"html": True}], [page(10)]], [[{"type": "ADDED"}]])
+    await followed(api, 2)
+    assert api.asked == ["list", "list", "watch 10", "watch 10"]
+
+
+async def test_a_watch_that_keeps_failing_is_not_trusted() -> None:
+    api = Scripted([[page(10)], [page(20)]], [[Transient("broke")]] * 5)
+    await followed(api, 6)
+    assert api.asked == ["list", *["watch 10"] * 5, "list", "watch 20"]
 
 
 async def test_an_object_that_cannot_be_read_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:

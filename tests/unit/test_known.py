@@ -97,3 +97,13 @@ def test_a_spec_of_the_same_generation_is_not_read_again_and_a_new_one_is(known:
     known.saw_sandbox("MODIFIED", sandbox("7", generation=2, image="two"))
     (third,) = known.sandboxes.values()
     assert getattr(third.spec, "image", "") == "two"
+
+
+def test_an_answer_that_comes_after_the_end_leaves_neither_a_ghost_nor_an_echo(known: Known) -> None:
+    gone = pod("7")
+    gone["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    known.saw_pod("ADDED", pod("6"))
+    known.saw_pod("DELETED", gone)
+    known.made_pod(pod("6"))
+    assert len(known.pods) == 0
+    assert not known._echoes  # noqa: SLF001

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sandmount import transport as transport_module
 from sandmount.answers import Json, Missing, Outdated, Transient
 from sandmount.login import Login
 from sandmount.transport import Transport
@@ -136,16 +135,20 @@ async def test_a_watch_that_is_refused_for_its_credentials_has_them_read_again(
     assert len(read) == 1
 
 
-async def test_a_watch_that_goes_silent_is_dead(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "SILENCE_SECONDS", 0.1)
+async def test_an_event_may_be_as_long_as_json_can_make_an_object(serve: Serve) -> None:
+    found = event("ADDED", text="<" * 10_000_000)
+    assert await watched(await serve(lines(found))) == [found]
 
+
+@pytest.mark.parametrize("line", [b"null\n", b'{"kind": "Status"}\n', b'{"type": "ERROR", "object": null}\n', b"{\n"])
+async def test_what_is_no_event_is_a_transient(serve: Serve, line: bytes) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        await asyncio.sleep(5)
+        await response.write(line)
         return response
 
-    with pytest.raises(Transient, match="broke"):
+    with pytest.raises(Transient):
         await watched(await serve(answer))
 
 
@@ -174,20 +177,46 @@ async def test_a_watch_that_is_refused_says_so_and_how_long_to_wait(serve: Serve
     assert found.value.retry_after == 7
 
 
-async def test_after_429_nobody_asks_until_the_server_allows_it(serve: Serve) -> None:
+def busy_once(seconds: float, body: bytes) -> tuple[Handler, list[float]]:
+    """The first request is answered 429, the others 404; and when they came."""
     times: list[float] = []
 
     async def answer(_: web.Request) -> web.Response:
         times.append(asyncio.get_running_loop().time())
-        busy = len(times) == 1
-        return web.json_response({}, status=429 if busy else 404, headers={"Retry-After": "0.2"} if busy else {})
+        if len(times) > 1:
+            return web.json_response({}, status=404)
+        return web.Response(status=429, body=body, headers={"Retry-After": str(seconds)})
 
+    return answer, times
+
+
+async def test_after_429_nobody_asks_until_the_server_allows_it(serve: Serve) -> None:
+    answer, times = busy_once(0.2, b"Too many requests, please try again later.")
     transport = await serve(answer)
     with pytest.raises(Transient) as found:
         await transport.ask("GET", "/things")
     assert found.value.retry_after == 0.2
     assert await asyncio.gather(*(transport.ask("GET", f"/things/{n}") for n in range(5))) == [Missing()] * 5
     assert min(times[1:]) - times[0] >= 0.2
+
+
+async def test_nothing_that_was_decided_is_held_back_for_long(serve: Serve) -> None:
+    answer, times = busy_once(30, b"Too many requests, please try again later.")
+    transport = await serve(answer)
+    for _ in range(2):
+        with pytest.raises(Transient) as found:
+            await transport.ask("GET", "/things")
+        assert found.value.retry_after > 29
+    assert len(times) == 1
+
+
+async def test_a_429_about_one_object_holds_nobody_else_back(serve: Serve) -> None:
+    answer, times = busy_once(30, b'{"kind": "Status", "message": "admission webhook \\"quota\\" denied the request"}')
+    transport = await serve(answer)
+    with pytest.raises(Transient):
+        await transport.ask("POST", "/things")
+    assert await transport.ask("GET", "/others") == Missing()
+    assert len(times) == 2
 
 
 async def test_it_is_not_told_to_wait_for_ever(serve: Serve) -> None:
