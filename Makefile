@@ -30,7 +30,7 @@ check: $(INSTALLED) ## Lint, format, types and the import contracts
 unit: $(INSTALLED) ## Run only the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit
 
-bench: $(INSTALLED) ## Measure the operator beside bare Pods, and beside another build with BASELINE=revision
+bench: $(INSTALLED) ## Measure the operator beside bare Pods; beside another build with BASELINE=revision, beside agent-sandbox with PEER=1
 	@$(BIN)/python -m tests.bench run --baseline '$(BASELINE)' --out '$(or $(OUT),build/bench.json)' $(BENCH_ARGS)
 
 bench-scale: $(INSTALLED) $(PLOT)/.installed ## Measure how cost and latency grow to 10,000 Sandboxes, and plot it

@@ -15,6 +15,7 @@ from typing import Any
 from tests.bench import report, scenarios
 from tests.bench.baseline import Baseline, resolved, this_build
 from tests.bench.fair import fair
+from tests.bench.peer.agent_sandbox import AgentSandbox
 from tests.bench.scale import Plan, scale
 from tests.bench.scenarios import Turn, Turns, ceiling
 from tests.bench.stage import Stage, described, simulated_cluster, staged
@@ -34,7 +35,7 @@ def numbers(text: str) -> list[int]:
 
 
 def parser(environ: dict[str, str]) -> argparse.ArgumentParser:
-    """The command line; SCENARIOS, ROUNDS, BASELINE and OUT of the environment are defaults."""
+    """The command line; SCENARIOS, ROUNDS, BASELINE, PEER and OUT of the environment are defaults."""
     top = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure this build beside bare Pods, and beside another build")
@@ -45,6 +46,7 @@ def parser(environ: dict[str, str]) -> argparse.ArgumentParser:
     run.add_argument("--crowd", type=int, default=2000, help="Sandboxes of one namespace that others are made beside")
     run.add_argument("--standing", type=int, default=2000, help="Sandboxes that are there at a start")
     run.add_argument("--baseline", default=environ.get("BASELINE", ""), help="a JSON file, a folder, a git revision")
+    run.add_argument("--peer", action="store_true", default=bool(environ.get("PEER")), help="agent-sandbox takes turns")
     run.add_argument("--rounds", type=int, default=environ.get("ROUNDS", "3"))
     grow = commands.add_parser("scale", help="measure how cost and latency grow")
     grow.add_argument("--sizes", type=numbers, default=[1000, 3000, 5000, 10000])
@@ -94,7 +96,8 @@ async def run(arguments: argparse.Namespace, baseline: Baseline) -> dict[str, An
     turns: list[Turn] = []
     found: dict[str, Any] = {}
     with simulated_cluster() as cluster:
-        async with staged(cluster, baseline.folder) as stage:
+        peer = AgentSandbox(cluster) if getattr(arguments, "peer", False) else None
+        async with staged(cluster, baseline.folder, peer) as stage:
             about["generator"] = await ceiling(stage.generator)
             try:
                 async for turn in measured(stage, arguments):

@@ -39,6 +39,7 @@ class Kind:
 
 PODS = Kind("pods", "/api/v1")
 SANDBOXES = Kind("sandboxes", "/apis/sandmount.dev/v1alpha1")
+AGENT_SANDBOXES = Kind("sandboxes", "/apis/agents.x-k8s.io/v1beta1")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,20 @@ def mixed(count: int, whose: str, tag: str) -> list[tuple[str, Item]]:
 def pods(count: int, whose: str, tag: str, step: int = 1) -> list[Item]:
     """As many bare Pods, each with the spec that the operator gives to the Pod of such a Sandbox."""
     return [_item(PODS, pod(n, f"{tag}-{n:05}"), whose) for n in range(0, count * step, step)]
+
+
+def agent_sandboxes(count: int, whose: str, tag: str) -> list[Item]:
+    """As many Sandboxes of the peer's, each with the same Pod as its template."""
+    return [_item(AGENT_SANDBOXES, _agent_sandbox(pod(n, f"{tag}-{n:05}")), whose) for n in range(count)]
+
+
+def _agent_sandbox(made: Json) -> Json:
+    return {
+        "apiVersion": "agents.x-k8s.io/v1beta1",
+        "kind": "Sandbox",
+        "metadata": made["metadata"],
+        "spec": {"podTemplate": {"spec": made["spec"]}},
+    }
 
 
 def pod(number: int, name: str) -> Json:

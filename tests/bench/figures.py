@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-FLOOR, CURRENT, BASELINE = "floor", "sandmount", "baseline"
-"""Whose figures: bare Pods, this build of the operator, and another build."""
+FLOOR, CURRENT, BASELINE, PEER = "floor", "sandmount", "baseline", "agent-sandbox"
+"""Whose figures: bare Pods, this build of the operator, another build, and somebody else's operator."""
+SUBJECTS = (FLOOR, CURRENT, BASELINE, PEER)
+PAIRS = ((CURRENT, FLOOR), (BASELINE, FLOOR), (PEER, FLOOR), (CURRENT, BASELINE), (CURRENT, PEER))
+"""Whose figure is held against whose."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,9 @@ def summary(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in figures_in(rounds):
         row: dict[str, Any] = {}
-        for whose in (FLOOR, CURRENT, BASELINE):
+        for whose in SUBJECTS:
             if middle := spread(column(rounds, whose, name)):
                 row[whose] = vars(middle)
-        pairs = ((CURRENT, FLOOR), (BASELINE, FLOOR), (CURRENT, BASELINE))
-        row |= {f"{a}/{b}": vars(r) for a, b in pairs if (r := ratios(rounds, a, b, name))}
+        row |= {f"{a}/{b}": vars(r) for a, b in PAIRS if (r := ratios(rounds, a, b, name))}
         found[name] = row
     return found

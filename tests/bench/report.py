@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import goals
-from tests.bench.figures import BASELINE, CURRENT, FLOOR, Spread, column, figures_in, ratios, spread, summary
+from tests.bench.figures import CURRENT, FLOOR, PAIRS, SUBJECTS, Spread, column, figures_in, ratios, spread, summary
 from tests.bench.scenarios import Turn, in_rounds
 
 IN_TOTAL = {"cpu s", "cpu share", "writes"}
@@ -70,7 +70,7 @@ def _about(found: Mapping[str, Any]) -> Iterator[str]:
     others = [
         value
         for record in found["scenarios"].values()
-        for whose in (FLOOR, CURRENT, BASELINE)
+        for whose in SUBJECTS
         for value in column(record["rounds"], whose, "others share")
     ]
     if others and max(others) > BUSY_OTHERS:
@@ -78,8 +78,8 @@ def _about(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(title: str, rounds: list[Mapping[str, Any]]) -> Iterator[str]:
-    there = [whose for whose in (FLOOR, CURRENT, BASELINE) if any(whose in r for r in rounds)]
-    pairs = [(a, b) for a, b in ((CURRENT, FLOOR), (BASELINE, FLOOR), (CURRENT, BASELINE)) if {a, b} <= set(there)]
+    there = [whose for whose in SUBJECTS if any(whose in r for r in rounds)]
+    pairs = [(a, b) for a, b in PAIRS if {a, b} <= set(there)]
     heads = [*there, *(f"{a}/{b} (min-max)" for a, b in pairs)]
     count = f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}"
     yield f"{f'{title}, {count}':38}" + "".join(f"{h:>{_width(h)}}" for h in heads)

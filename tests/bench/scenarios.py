@@ -91,7 +91,7 @@ async def delete(stage: Stage, subject: Subject, items: list[Item]) -> Measured:
 async def burst(stage: Stage, count: int, rounds: int) -> Turns:
     """As many as the API server takes at once, until all are Ready; then the same for deleting them."""
     for number in range(rounds):
-        for subject in stage.subjects:
+        for subject in stage.everybody:
             say(f"  burst of {count:,}, round {number + 1} of {rounds}: {subject.whose}")
             items = subject.items(count, f"burst-{number}")
             async with stage.running(subject):
@@ -105,7 +105,7 @@ async def burst(stage: Stage, count: int, rounds: int) -> Turns:
 async def steady(stage: Stage, rate: float, seconds: float, rounds: int) -> Turns:
     """One after the other at a fixed rate, whatever becomes of the earlier ones."""
     for number in range(rounds):
-        for subject in stage.subjects:
+        for subject in stage.everybody:
             say(f"  steady {rate:g}/s for {seconds:g} s, round {number + 1} of {rounds}: {subject.whose}")
             items = subject.items(max(1, round(rate * seconds)), f"steady-{number}")
             async with stage.running(subject):

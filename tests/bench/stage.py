@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import bodies
-from tests.bench.bodies import PODS, SANDBOXES, Item, Kind
-from tests.bench.figures import BASELINE, CURRENT, FLOOR, Measured
+from tests.bench.bodies import AGENT_SANDBOXES, PODS, SANDBOXES, Item, Kind
+from tests.bench.figures import BASELINE, CURRENT, FLOOR, PEER, Measured
 from tests.bench.generator import Generator
+from tests.bench.peer.agent_sandbox import AgentSandbox
 from tests.bench.usage import all_busy_seconds, cpu_seconds, last_busy, memory_mib, reset_peak
 from tests.cluster import ClusterError, choose
 from tests.cluster.local.cluster import LocalCluster
@@ -54,8 +55,10 @@ class Subject:
 
     def items(self, count: int, tag: str) -> list[Item]:
         """So many of what it is about."""
-        make = bodies.pods if self.kind is PODS else bodies.sandboxes
-        return make(count, self.whose, f"{self.whose}-{tag}")
+        tag = f"{self.whose}-{tag}"
+        if self.kind is AGENT_SANDBOXES:
+            return bodies.agent_sandboxes(count, self.whose, tag)
+        return (bodies.pods if self.kind is PODS else bodies.sandboxes)(count, self.whose, tag)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Stage:
     cluster: LocalCluster
     generator: Generator
     subjects: tuple[Subject, ...]
+    peer: Subject | None
+    """Somebody else's operator, which takes turns where that is asked for."""
     pids: dict[str, int]
     """The cluster's processes by name."""
 
@@ -72,6 +77,11 @@ class Stage:
     def operators(self) -> tuple[Subject, ...]:
         """The subjects that have an operator."""
         return tuple(s for s in self.subjects if s.operator is not None)
+
+    @property
+    def everybody(self) -> tuple[Subject, ...]:
+        """The subjects, and the peer if there is one."""
+        return (*self.subjects, self.peer) if self.peer else self.subjects
 
     @asynccontextmanager
     async def running(self, subject: Subject, *, warm: bool = True) -> AsyncIterator[None]:
@@ -101,13 +111,13 @@ class Stage:
     async def remove(self, subject: Subject, items: list[Item]) -> float:
         """Delete these, and return when they and their Pods were gone, by time.monotonic."""
         keys = [item.key for item in items]
-        pods = subject.kind is PODS
+        alone = subject.kind is not SANDBOXES  # of a peer's Pods nobody waits for the end
         own = self.generator.watching(subject.kind, subject.whose)
         theirs = self.generator.watching_label(PODS, OWNED)
         async with asyncio.timeout(patience(len(items))), own as objects, theirs as owned:
             await self.generator.delete(items)
             await objects.until_gone(keys)
-            if pods:
+            if alone:
                 return max(objects.gone[key] for key in keys)
             await owned.until_gone(keys)
             return max(max(objects.gone[key], owned.gone[key]) for key in keys)
@@ -131,7 +141,8 @@ class Window:
     """From now on everything that is used and asked for counts."""
 
     def __init__(self, stage: Stage, subject: Subject) -> None:
-        self._stage, self._subject, self._pid = stage, subject, subject.pid
+        self._stage, self._pid = stage, subject.pid
+        self._user = subject.operator.user if subject.operator else ""
         self._audit = AuditLog.of(stage.cluster)
         if self._pid is not None:
             reset_peak(self._pid)
@@ -162,7 +173,7 @@ class Window:
         figures: dict[str, float] = {}
         requests: list[Request] = []
         if self._pid is not None:
-            requests = self._audit.requests()
+            requests = self._audit.requests(self._user)
             writes = sum(r.is_write for r in requests)
             figures["cpu s"] = used["operator"]
             figures["cpu share"] = used["operator"] / seconds
@@ -215,7 +226,7 @@ def simulated_cluster() -> Iterator[LocalCluster]:
 
 
 @asynccontextmanager
-async def staged(cluster: LocalCluster, baseline: Path | None) -> AsyncIterator[Stage]:
+async def staged(cluster: LocalCluster, baseline: Path | None, peer: AgentSandbox | None) -> AsyncIterator[Stage]:
     """Everything installed, and no operator running. ``baseline`` is the folder of another build's package."""
     other = [(BASELINE, {"PYTHONPATH": str(baseline)})] if baseline else []
     operators = [(whose, OperatorProcess(cluster, settings)) for whose, settings in [(CURRENT, {}), *other]]
@@ -227,9 +238,12 @@ async def staged(cluster: LocalCluster, baseline: Path | None) -> AsyncIterator[
             first.kube.make_namespace(namespace)
         subjects = [Subject(FLOOR, PODS, None), *(Subject(whose, SANDBOXES, o) for whose, o in operators)]
         async with Generator(cluster.kubeconfig) as generator:
-            yield Stage(cluster, generator, tuple(subjects), cluster.status().pids)
+            other_one = Subject(PEER, AGENT_SANDBOXES, peer) if peer else None
+            if peer:
+                await asyncio.to_thread(peer.install_peer)
+            yield Stage(cluster, generator, tuple(subjects), other_one, cluster.status().pids)
     finally:
-        for _, operator in operators:
+        for operator in (*(o for _, o in operators), *((peer,) if peer else ())):
             operator.close()
 
 

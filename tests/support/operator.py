@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,6 @@ from tests.support.installation import REPOSITORY, SERVICE_ACCOUNT, Before, inst
 from tests.support.kubectl import OPERATOR_NAMESPACE, Json, Kube, tail, wait_until
 
 WORKING = "all Sandboxes and Pods are known"
-"""What the operator logs when it has begun to work."""
 
 WORKING_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -31,6 +30,10 @@ TOKEN_LIFETIME = "24h"  # noqa: S105 - a time, not a token
 
 class OperatorProcess:
     """One operator. As a context manager: installed, started and working inside, stopped outside."""
+
+    namespace, account = OPERATOR_NAMESPACE, SERVICE_ACCOUNT
+    working = WORKING
+    """What it logs when it has begun to work."""
 
     def __init__(self, cluster: Cluster, settings: Mapping[str, str] | None = None) -> None:
         """`settings` are environment variables of `sandmount run`, such as SANDMOUNT_ON_REVOKE."""
@@ -42,6 +45,11 @@ class OperatorProcess:
         self.before: Before | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+
+    @property
+    def user(self) -> str:
+        """Whom the API server sees."""
+        return f"system:serviceaccount:{self.namespace}:{self.account}"
 
     @property
     def pid(self) -> int | None:
@@ -63,7 +71,7 @@ class OperatorProcess:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sandmount", "run"],
+                self.command(),
                 env=self._environment(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -71,6 +79,10 @@ class OperatorProcess:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in a terminal is for whoever started it, who then stops it
             )
+
+    def command(self) -> Sequence[str]:
+        """What runs."""
+        return sys.executable, "-m", "sandmount", "run"
 
     def wait_until_working(self, seconds: float = WORKING_SECONDS) -> None:
         """Return when it has read all that exists. Raises ClusterError when it ends before, or takes too long."""
@@ -80,7 +92,7 @@ class OperatorProcess:
                 raise ClusterError(f"The operator ended at once.\n{self._last_words()}")
             with self.log.open("rb") as log:
                 log.seek(self._log_start)
-                return WORKING.encode() in log.read()
+                return self.working.encode() in log.read()
 
         wait_until("the operator has begun to work", works, seconds, self._last_words)
 
@@ -153,16 +165,15 @@ class OperatorProcess:
     def _token_kubeconfig(self) -> Json:
         """The cluster's address and CA from the administrator's kubeconfig, and a token of the ServiceAccount."""
         config: Json = json.loads(self.kube.run("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
-        token = self.kube.run(
-            "create", "token", SERVICE_ACCOUNT, "-n", OPERATOR_NAMESPACE, f"--duration={TOKEN_LIFETIME}"
-        ).strip()
+        argv = ("create", "token", self.account, "-n", self.namespace, f"--duration={TOKEN_LIFETIME}")
+        token = self.kube.run(*argv).strip()
         return {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": config["clusters"],
-            "users": [{"name": SERVICE_ACCOUNT, "user": {"token": token}}],
+            "users": [{"name": self.account, "user": {"token": token}}],
             "contexts": [
-                {"name": "operator", "context": {"cluster": config["clusters"][0]["name"], "user": SERVICE_ACCOUNT}}
+                {"name": "operator", "context": {"cluster": config["clusters"][0]["name"], "user": self.account}}
             ],
             "current-context": "operator",
         }
