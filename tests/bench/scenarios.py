@@ -105,7 +105,7 @@ async def burst(stage: Stage, count: int, rounds: int) -> Turns:
 async def steady(stage: Stage, rate: float, seconds: float, rounds: int) -> Turns:
     """One after the other at a fixed rate, whatever becomes of the earlier ones."""
     for number in range(rounds):
-        for subject in stage.everybody:
+        for subject in stage.subjects:
             say(f"  steady {rate:g}/s for {seconds:g} s, round {number + 1} of {rounds}: {subject.whose}")
             items = subject.items(max(1, round(rate * seconds)), f"steady-{number}")
             async with stage.running(subject):
