@@ -17,6 +17,7 @@ from kubernetes import client, config
 from tests.api.sandboxes import Json, complete
 from tests.api.schema import CRDS
 from tests.cluster.base import TESTS_LABEL
+from tests.support import OperatorProcess
 
 RESOURCE = {"group": "sandmount.dev", "version": "v1alpha1", "plural": "sandboxes"}
 MANAGER = "sandmount-api-tests"
@@ -68,6 +69,18 @@ class Sandboxes:
     def delete(self, name: str) -> None:
         """Delete it."""
         self._api.delete_namespaced_custom_object(**self._where, name=name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobody_at_work() -> Iterator[None]:
+    """An operator that earlier tests of this process have left running rests meanwhile."""
+    resting = list(OperatorProcess.at_work)
+    for operator in resting:
+        operator.stop()
+    yield
+    for operator in resting:
+        operator.start()
+        operator.wait_until_working()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from tests.cluster import Cluster, ClusterError
 from tests.support.installation import REPOSITORY, SERVICE_ACCOUNT, Before, install
@@ -34,6 +34,8 @@ class OperatorProcess:
     namespace, account = OPERATOR_NAMESPACE, SERVICE_ACCOUNT
     working = WORKING
     """What it logs when it has begun to work."""
+    at_work: ClassVar[list[OperatorProcess]] = []
+    """Those of this process that run."""
 
     def __init__(self, cluster: Cluster, settings: Mapping[str, str] | None = None) -> None:
         """`settings` are environment variables of `sandmount run`, such as SANDMOUNT_ON_REVOKE."""
@@ -79,6 +81,7 @@ class OperatorProcess:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in a terminal is for whoever started it, who then stops it
             )
+        self.at_work.append(self)
 
     def command(self) -> Sequence[str]:
         """What runs."""
@@ -111,14 +114,18 @@ class OperatorProcess:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
+        self._gone()
+
+    def _gone(self) -> None:
         self._process = None
+        self.at_work[:] = [operator for operator in self.at_work if operator is not self]
 
     def kill(self) -> None:
         """End it without warning, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
+            self._gone()
 
     @contextmanager
     def away(self) -> Iterator[None]:
