@@ -18,7 +18,8 @@ from tests.cluster import ClusterError
 from tests.cluster.choose import cache_folder
 from tests.cluster.local.build import build_program, find_go, go_environ
 from tests.cluster.local.layout import Layout
-from tests.support import Json, OperatorProcess
+from tests.support import Json, OperatorProcess, wait_until
+from tests.support.kubectl import is_true
 
 MODULE = "sigs.k8s.io/agent-sandbox"
 NAME = "agent-sandbox v0.5.0"
@@ -43,7 +44,8 @@ class AgentSandbox(OperatorProcess):
         for name in ("controller.yaml", "rbac.generated.yaml"):
             objects += [o for o in yaml.safe_load_all((folder / name).read_text()) if o and o["kind"] in KINDS]
         self.kube.apply(objects)
-        self.kube.run("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=30s")
+        name = crd["metadata"]["name"]
+        wait_until(f"{name} is served", lambda: is_true(self.kube.get("crd", name), "Established"), 30)
 
     def command(self) -> Sequence[str]:
         """Ports on loopback only, and the certificate of the webhook that is not used in its own folder."""
