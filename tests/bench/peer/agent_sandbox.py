@@ -19,7 +19,7 @@ from tests.cluster.choose import cache_folder
 from tests.cluster.local.build import build_program, find_go, go_environ
 from tests.cluster.local.layout import Layout
 from tests.support import Json, OperatorProcess, wait_until
-from tests.support.kubectl import is_true
+from tests.support.kubectl import condition_of
 
 MODULE = "sigs.k8s.io/agent-sandbox"
 NAME = "agent-sandbox v0.5.0"
@@ -45,7 +45,12 @@ class AgentSandbox(OperatorProcess):
             objects += [o for o in yaml.safe_load_all((folder / name).read_text()) if o and o["kind"] in KINDS]
         self.kube.apply(objects)
         name = crd["metadata"]["name"]
-        wait_until(f"{name} is served", lambda: is_true(self.kube.get("crd", name), "Established"), 30)
+
+        def is_served() -> bool:
+            found = condition_of({"status": {}, **self.kube.get("crd", name)}, "Established")
+            return found is not None and found["status"] == "True"
+
+        wait_until(f"{name} is served", is_served, 30)
 
     def command(self) -> Sequence[str]:
         """Ports on loopback only, and the certificate of the webhook that is not used in its own folder."""
