@@ -46,7 +46,7 @@ class Goal:
         return median(values) if values else None
 
 
-RSS_MIB, RSS_MIB_EACH = 80.0, 12 / 1024
+RSS_MIB, RSS_MIB_EACH = 80e6 / 2**20, 12e3 / 2**20
 
 GOALS = (
     Goal("burst-200", "per second", 0.75, at_least=True, of_floor=True),

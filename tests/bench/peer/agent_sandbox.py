@@ -47,7 +47,7 @@ class AgentSandbox(OperatorProcess):
         name = crd["metadata"]["name"]
 
         def is_served() -> bool:
-            found = condition_of({"status": {}, **self.kube.get("crd", name)}, "Established")
+            found = condition_of(self.kube.get("crd", name), "Established")
             return found is not None and found["status"] == "True"
 
         wait_until(f"{name} is served", is_served, 30)
