@@ -211,8 +211,9 @@ class World:
     def remove_label(self, labels: Json) -> None:
         """Somebody takes our label off a Pod: the watch says that it is gone, and it is not."""
         raw = self.api.pods[KEY]
-        raw["metadata"]["labels"] = {}
-        self.watch("Pod", self._gone({**raw, "metadata": {**raw["metadata"], "labels": labels}}), "DELETED")
+        gone = self._gone({**raw, "metadata": {**raw["metadata"], "labels": labels}})
+        raw["metadata"] |= {"labels": {}, "resourceVersion": gone["metadata"]["resourceVersion"]}  # of the same change
+        self.watch("Pod", gone, "DELETED")
 
     def foreign_pod(self, **metadata: Any) -> None:
         """Somebody else's Pod with the Sandbox's name."""
