@@ -66,7 +66,7 @@ def unanswered(asked: str, status: int, answer: Mapping[str, Any], reason: str, 
         case 409:
             return Exists() if answer.get("reason") == "AlreadyExists" else Conflict()
         case 400 | 405 | 413 | 415 | 422:
-            return Refused(message, final=not by_admission(message))
+            return Refused(message, final=not _by_admission(message))
         case 403 if _namespace_is_going(answer):
             return Missing()
         case 403:
@@ -95,6 +95,6 @@ def _namespace_is_going(answer: Mapping[str, Any]) -> bool:
     return any(c.get("reason") == "NamespaceTerminating" for c in causes)
 
 
-def by_admission(message: str) -> bool:
+def _by_admission(message: str) -> bool:
     """Whether a policy or a webhook said no, which may think otherwise tomorrow; both choose their own status codes."""
     return "admission webhook" in message or "ValidatingAdmissionPolicy" in message

@@ -134,11 +134,9 @@ class ApiServer:
         query = {"fieldSelector": "involvedObject.kind=Pod,type=Warning", "limit": str(EVENTS_PAGE)}
         found: list[Json] = []
         for _ in range(EVENTS_PAGES):
-            page = await self._ask("GET", path, query=query)
+            page = await self._page(path, query)
             if isinstance(page, Missing):
                 return found
-            if isinstance(page, Unanswered):
-                raise Transient(f"{path} cannot be listed: {words(page)} {_RIGHTS}")
             found += [{k: e[k] for k in _OF_AN_EVENT if k in e} | _cut(e) for e in page["items"] or ()]
             if not page["metadata"].get("continue"):
                 break
@@ -160,22 +158,24 @@ class ApiServer:
 
     async def has_kind(self, kind: Kind) -> bool:
         """Whether there is such a kind; raises Transient when that cannot be told."""
-        page = await self._ask("GET", kind.path, query={"limit": "1"})
-        if isinstance(page, Exists | Conflict | Refused):
-            raise Transient(f"{kind.path} cannot be listed: {words(page)} {_RIGHTS}")
-        return not isinstance(page, Missing)
+        return not isinstance(await self._page(kind.path, {"limit": "1"}), Missing)
 
     async def list_all(self, kind: Kind) -> AsyncGenerator[Json | Missing, None]:
         """All objects, page by page, as the API server sends lists; Missing when there is no such kind."""
         query = {"limit": str(PAGE), **kind.query}
         while True:
-            page = await self._ask("GET", kind.path, query=query)
-            if isinstance(page, Exists | Conflict | Refused):
-                raise Transient(f"{kind.path} cannot be listed: {words(page)} {_RIGHTS}")
+            page = await self._page(kind.path, query)
             yield page
             if isinstance(page, Missing) or not page["metadata"].get("continue"):
                 return
             query["continue"] = page["metadata"]["continue"]
+
+    async def _page(self, path: str, query: Mapping[str, str]) -> Json | Missing:
+        """One page of a list. Raises Transient when it cannot be read."""
+        page = await self._ask("GET", path, query=query)
+        if isinstance(page, Exists | Conflict | Refused):
+            raise Transient(f"{path} cannot be listed: {words(page)} {_RIGHTS}")
+        return page
 
     def watch_all(self, kind: Kind, since: str) -> AsyncGenerator[Json, None]:
         """The events after that resource version, and bookmarks; ends after some minutes. Raises Outdated."""

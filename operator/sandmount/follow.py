@@ -68,11 +68,9 @@ class Follower:
             except Transient as error:
                 asked = error.retry_after
                 self._failed(str(error))
-            except (KindRemovedError, asyncio.CancelledError):
+            except KindRemovedError:
                 raise
-            except (
-                Exception
-            ) as error:  # an answer that is no Kubernetes answer, as a proxy's, must not end the operator
+            except Exception as error:  # a proxy's answer, say, that is none of Kubernetes', must not end the operator
                 log.debug("unexpected answer", exc_info=True)
                 self._failed(repr(error))
             await asyncio.sleep(max(asked, next(delays)))

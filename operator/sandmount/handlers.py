@@ -1,7 +1,7 @@
 """The process: kopf's side of it (signals, the liveness probe, admission reviews), and the tasks that run beside it.
 
-kopf watches nothing here. Its way from a watch event to a handler took a third of the operator's processor time, and
-what it keeps about each object most of its memory (docs/performance.md).
+kopf watches nothing here. Its way from a watch event to a handler took a third of the operator's processor time
+(docs/performance.md).
 """
 
 import asyncio

@@ -5,7 +5,7 @@ Decides nothing and changes nothing in the cluster; it only puts into the queue 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -51,25 +51,23 @@ class Known:
     def wrote_sandbox(self, answer: Mapping[str, Any]) -> Sandbox:
         """A status was written, and the pass knows what follows from that: no event has to tell it."""
         written = parse_sandbox(answer, self.sandboxes.get(_key(answer)))
-        told = self._is_known(self.sandboxes, written)
-        self.sandboxes.update(written)
-        self._expect_echo(self.sandboxes, written, told)
+        self._keep(self.sandboxes, self.sandboxes.update, written)
         return written
 
     def made_pod(self, answer: Mapping[str, Any]) -> None:
         """A Pod was created, and the pass goes on with it."""
-        made = parse_pod(answer)
-        told = self._is_known(self.pods, made)
-        self.pods.put(made)
-        self._expect_echo(self.pods, made, told)
+        self._keep(self.pods, self.pods.put, parse_pod(answer))
 
-    def _is_known(self, cache: Cache[Any], written: Sandbox | Pod) -> bool:
-        known = cache.get(written.key)
-        return known is not None and (known.uid, known.resource_version) == (written.uid, written.resource_version)
+    def _keep(self, cache: Cache[Any], keep: Callable[[Any], None], written: Sandbox | Pod) -> None:
+        """Its event is an echo, unless the watch was faster: it told this version already, a later one, or the end."""
 
-    def _expect_echo(self, cache: Cache[Any], written: Sandbox | Pod, told: bool) -> None:
-        """Unless the watch was faster: it told this version already, a later one, or the end."""
-        if not told and self._is_known(cache, written):
+        def is_known() -> bool:
+            known = cache.get(written.key)
+            return known is not None and (known.uid, known.resource_version) == (written.uid, written.resource_version)
+
+        told = is_known()
+        keep(written)
+        if not told and is_known():
             self._echoes[written.uid] = written.resource_version
 
     def _is_echo(self, event: str | None, raw: Mapping[str, Any]) -> bool:

@@ -44,11 +44,10 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
         content_type: str = _JSON,
-        accept: str = _JSON,
     ) -> Json | Unanswered:
         """One request. Raises Transient for what may succeed later."""
         url = path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Content-Type": content_type, "Accept": accept}
+        headers = {"Content-Type": content_type, "Accept": _JSON}
         await self._opened()
         session = self._login.session
         response, data = await _asked(session, method, url, headers, body)

@@ -34,12 +34,6 @@ NAMES = [f"s{number:02}" for number in range(12)]
 LABEL = "sandmount.dev/sandbox"
 
 
-@pytest.fixture
-def audit(cluster: Cluster) -> AuditLog:
-    """What is asked of the API server from now on."""
-    return AuditLog.of(cluster)
-
-
 @contextmanager
 def blind(operator: OperatorProcess, cluster: Cluster) -> Iterator[None]:
     """Inside, the operator neither acts nor hears; afterwards its watches begin from what etcd no longer knows.

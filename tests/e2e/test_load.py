@@ -59,12 +59,6 @@ def one_at_a_time(kube: Kube) -> Iterator[None]:
             kube.run("delete", kind, name, "--ignore-not-found")
 
 
-@pytest.fixture
-def audit(cluster: Cluster) -> AuditLog:
-    """What is asked of the API server from now on."""
-    return AuditLog.of(cluster)
-
-
 def test_an_api_server_that_asks_to_wait_is_asked_no_earlier_and_nothing_is_lost(
     sandboxes: Sandboxes, operator: OperatorProcess, kube: Kube, audit: AuditLog, record_property: Recorder
 ) -> None:

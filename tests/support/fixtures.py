@@ -13,6 +13,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
 from tests.support import Json, Kube, OperatorProcess
+from tests.support.audit import AuditLog
 from tests.support.kubectl import condition_of, is_true, tail
 from tests.support.places import HOST_DIRECTORY
 
@@ -41,6 +42,12 @@ def no_traceback(operator: OperatorProcess) -> Iterator[None]:
         said = log.read().decode(errors="replace")
     assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:4000]
     assert operator.pid is not None, "\n".join(tail(operator.log))
+
+
+@pytest.fixture
+def audit(cluster: Cluster) -> AuditLog:
+    """What is asked of the API server from now on."""
+    return AuditLog.of(cluster)
 
 
 @pytest.fixture

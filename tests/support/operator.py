@@ -21,8 +21,6 @@ from tests.cluster import Cluster, ClusterError
 from tests.support.installation import REPOSITORY, SERVICE_ACCOUNT, Before, install
 from tests.support.kubectl import OPERATOR_NAMESPACE, Json, Kube, tail, wait_until
 
-WORKING = "all Sandboxes and Pods are known"
-
 WORKING_SECONDS = 60.0
 STOP_SECONDS = 20.0
 TOKEN_LIFETIME = "24h"  # noqa: S105 - a time, not a token
@@ -32,7 +30,7 @@ class OperatorProcess:
     """One operator. As a context manager: installed, started and working inside, stopped outside."""
 
     namespace, account = OPERATOR_NAMESPACE, SERVICE_ACCOUNT
-    working = WORKING
+    working = "all Sandboxes and Pods are known"
     """What it logs when it has begun to work."""
     at_work: ClassVar[list[OperatorProcess]] = []
     """Those of this process that run."""

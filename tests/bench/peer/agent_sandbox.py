@@ -22,7 +22,6 @@ from tests.support import Json, OperatorProcess, wait_until
 from tests.support.kubectl import condition_of
 
 MODULE = "sigs.k8s.io/agent-sandbox"
-NAME = "agent-sandbox v0.5.0"
 FOLDER = Path(__file__).parent
 KINDS = {"ClusterRole", "ClusterRoleBinding", "Namespace", "Role", "RoleBinding", "ServiceAccount"}
 """What of its manifests is installed: not its Deployment, nor a Service to it."""
