@@ -177,8 +177,9 @@ class World:
             self.tell("disturbed", counted(writes))
         else:
             raise self.wrong(f"the operator does not come to rest: {counted(writes)}")
-        if faults := self.faults():
+        if faults := self.faults(waiting):
             raise self.wrong("what was right did not stay so:\n" + "\n".join(faults))
+        self._wait_until_right()
         self._check_what_was_seen()
         self._remember_pods()
 
@@ -197,9 +198,10 @@ class World:
         """What the operator wrote about our namespace, or the list, since the quiet time began."""
         return [r for r in self.audit.requests() if r.is_write]
 
-    def faults(self) -> list[str]:
-        """What is not as it must be now."""
-        return [f"{name}: {found}" for name, seen in self.look().items() if (found := misfit(seen))]
+    def faults(self, waiting: set[str]) -> list[str]:
+        """What is not as it must be now; whoever waited may just have moved on, and be seen halfway."""
+        seen = {name: it for name, it in self.look().items() if name not in waiting}
+        return [f"{name}: {found}" for name, it in seen.items() if (found := misfit(it))]
 
     def look(self) -> dict[str, Seen]:
         """All Sandboxes and Pods as they are; a Pod without a Sandbox of ours is a fault of nobody's name."""
