@@ -19,7 +19,7 @@ from sandmount.steps import Plan
 log = logging.getLogger(__name__)
 decisions_log = logging.getLogger("sandmount.decisions")
 
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 2.0
 """An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
 
 REFUSED_AGAIN = 30.0

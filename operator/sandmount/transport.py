@@ -1,13 +1,13 @@
 """Requests and watches as they go over the wire. Who asks for what is cluster.py's matter."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 
 from sandmount.answers import Json, Outdated, Transient, Unanswered, seconds_in, unanswered
 from sandmount.login import Login, Session
@@ -139,7 +139,7 @@ async def _send(
 
 def _event(path: str, line: bytes) -> Json:
     """The event, unless it tells the end of the watch."""
-    event = json.loads(line)
+    event = orjson.loads(line)
     about = event.get("object") if isinstance(event, dict) else None
     if not isinstance(about, dict) or "type" not in event:
         raise Transient(f"the watch of {path} brought what is no event: {line[:200]!r}")
@@ -152,7 +152,7 @@ def _event(path: str, line: bytes) -> Json:
 
 def _decoded(data: bytes) -> Json:
     try:
-        found = json.loads(data)
+        found = orjson.loads(data)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

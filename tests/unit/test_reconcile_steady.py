@@ -213,7 +213,7 @@ async def wrote_again(setup: Setup, expected: str, settings: Settings) -> tuple[
 
 
 async def test_a_sandbox_that_is_looked_at_again_is_written_in_no_state() -> None:
-    """All states at once, because a status of what is under way waits a second before it is written."""
+    """All states at once, because a status of what is under way waits two seconds before it is written."""
     names = list(STATES)
     found = await asyncio.gather(*(wrote_again(*STATES[name], SETTINGS) for name in names))
     assert dict(zip(names, found, strict=True)) == {name: (STATES[name][1], []) for name in names}
