@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tests.bench import bodies
-from tests.bench.bodies import PODS, SANDBOXES
+from tests.bench.bodies import PODS
 from tests.bench.figures import CURRENT
 from tests.bench.scenarios import Turn, Turns, create, idle, start
 from tests.bench.stage import PATIENCE, Stage, Subject, patience
@@ -93,6 +93,3 @@ async def _samples(stage: Stage, plan: Plan, size: int) -> Turns:
 def _pair(stage: Stage) -> Iterator[Subject]:
     """Bare Pods, and this build; its operator runs meanwhile in both."""
     return (s for s in stage.subjects if s.kind is PODS or s is stage.operators[0])
-
-
-__all__ = ["SANDBOXES", "AsyncIterator", "Plan", "scale"]
