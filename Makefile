@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 PLOT := $(VENV)/plot
 
-.PHONY: help demo test check unit bench bench-scale cluster-up cluster-down cluster-status format requirements clean
+.PHONY: help demo test check unit bench bench-scale image cluster-up cluster-down cluster-status format requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ bench: $(INSTALLED) ## Measure the operator beside bare Pods; beside another bui
 bench-scale: $(INSTALLED) $(PLOT)/.installed ## Measure how cost and latency grow to 10,000 Sandboxes, and plot it
 	@$(BIN)/python -m tests.bench scale --out '$(or $(OUT),build/bench-scale.json)' $(BENCH_ARGS)
 	@$(PLOT)/bin/python tests/bench/plot.py '$(or $(OUT),build/bench-scale.json)' '$(or $(PICTURE),docs/performance-scale.png)'
+
+image: ## Build the operator's image, sandmount:0.1.0: with Docker, or as build/sandmount-image.tar where there is none
+	@if docker version >/dev/null 2>&1; then docker build --tag sandmount:0.1.0 .; \
+	else $(MAKE) --no-print-directory $(INSTALLED) && $(BIN)/python -m tests.cluster.operator_image build; fi
 
 cluster-up: $(INSTALLED) ## Start the cluster that demo and tests use, or mend it
 	@$(BIN)/python -m tests.cluster up

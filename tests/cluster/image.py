@@ -1,4 +1,4 @@
-"""Builds the images that the tests use, without a container engine: a tar of Debian's static busybox.
+"""Builds images without a container engine; those that the tests use are a tar of Debian's static busybox.
 
 The archive is a docker archive and an OCI layout at once, and the same input gives the same bytes.
 """
@@ -27,6 +27,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64l
 PAUSE = ["/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 2147483647 & wait $!; done"]
 ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 GROUP = "root:x:0:\nnobody:x:65534:\n"
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def busybox_files(program: bytes, applets: Sequence[str]) -> list[Entry]:
     ]
 
 
+def architecture_of_machine() -> str:
+    """What images call it."""
+    return ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
 def digest(data: bytes) -> str:
     """The SHA-256 in hex."""
     return hashlib.sha256(data).hexdigest()
@@ -85,8 +91,8 @@ def blob(data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{digest(data)}", "size": len(data)}
 
 
-def image_archive(name: str, layer: bytes, command: Sequence[str], architecture: str) -> bytes:
-    """An archive of one image with one layer."""
+def image_archive(name: str, layers: Sequence[bytes], command: Sequence[str], architecture: str, **more: Any) -> bytes:
+    """An archive of one image, its lowest layer first; ``more`` is what else its configuration says, as User."""
     config = json.dumps(
         {
             "architecture": architecture,
@@ -94,10 +100,11 @@ def image_archive(name: str, layer: bytes, command: Sequence[str], architecture:
             "created": "1970-01-01T00:00:00Z",
             "config": {
                 "Cmd": list(command),
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                "Env": [PATH],
+                **more,
             },
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest(layer)}"]},
-            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "sandmount tests"}],
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest(layer)}" for layer in layers]},
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "sandmount tests"} for _ in layers],
         }
     ).encode()
     oci = "application/vnd.oci.image"
@@ -106,7 +113,7 @@ def image_archive(name: str, layer: bytes, command: Sequence[str], architecture:
             "schemaVersion": 2,
             "mediaType": f"{oci}.manifest.v1+json",
             "config": blob(config, f"{oci}.config.v1+json"),
-            "layers": [blob(layer, f"{oci}.layer.v1.tar")],
+            "layers": [blob(layer, f"{oci}.layer.v1.tar") for layer in layers],
         }
     ).encode()
     annotations = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
@@ -115,8 +122,8 @@ def image_archive(name: str, layer: bytes, command: Sequence[str], architecture:
         "mediaType": f"{oci}.index.v1+json",
         "manifests": [{**blob(manifest, f"{oci}.manifest.v1+json"), "annotations": annotations}],
     }
-    paths = {data: f"blobs/sha256/{digest(data)}" for data in (config, layer, manifest)}
-    docker = [{"Config": paths[config], "RepoTags": [name], "Layers": [paths[layer]]}]
+    paths = {data: f"blobs/sha256/{digest(data)}" for data in (config, *layers, manifest)}
+    docker = [{"Config": paths[config], "RepoTags": [name], "Layers": [paths[layer] for layer in layers]}]
     return tar_of(
         [
             folder("blobs"),
@@ -139,12 +146,11 @@ def applets_of(busybox: Path) -> list[str]:
 
 def build_archives(busybox: Path, target: Path) -> dict[str, Path]:
     """Write an archive for each of our images into the folder. Returns their paths by image name."""
-    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
     layer = tar_of(busybox_files(busybox.read_bytes(), applets_of(busybox)))
     target.mkdir(parents=True, exist_ok=True)
     found = {}
     for name, command in ((PAUSE_IMAGE, PAUSE), (BUSYBOX_IMAGE, ["sh"])):
         path = target / (name.rpartition("/")[2].replace(":", "-") + ".tar")
-        path.write_bytes(image_archive(name, layer, command, architecture))
+        path.write_bytes(image_archive(name, [layer], command, architecture_of_machine()))
         found[name] = path
     return found

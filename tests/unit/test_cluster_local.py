@@ -176,8 +176,8 @@ def test_cgroup_hierarchies_of_both_versions_are_found() -> None:
 
 def test_an_image_archive_is_both_docker_and_oci_and_reproducible() -> None:
     layer = tar_of(busybox_files(b"\x7fELF", ["sh", "busybox", "ls"]))
-    archive = image_archive("docker.io/library/busybox:stable", layer, ["sh"], "amd64")
-    assert archive == image_archive("docker.io/library/busybox:stable", layer, ["sh"], "amd64")
+    archive = image_archive("docker.io/library/busybox:stable", [layer], ["sh"], "amd64")
+    assert archive == image_archive("docker.io/library/busybox:stable", [layer], ["sh"], "amd64")
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         files = {member.name: file.read() for member in tar if (file := tar.extractfile(member)) is not None}
     docker = json.loads(files["manifest.json"])[0]

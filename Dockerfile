@@ -1,0 +1,19 @@
+# The operator's image: Python of Debian 12, the packages of requirements.txt by their hashes, and the operator.
+# No shell is needed at run time, nothing is written, and it runs as a user without a name. `make image` builds it;
+# for several architectures: docker buildx build --platform linux/amd64,linux/arm64 --tag NAME:VERSION --push .
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS packages
+COPY requirements.txt /src/
+RUN pip install --no-cache-dir --no-compile --require-hashes --only-binary=:all: --target /opt/sandmount -r /src/requirements.txt
+COPY pyproject.toml README.md LICENSE /src/
+COPY operator /src/operator
+RUN pip install --no-cache-dir --no-compile --no-deps --target /opt/sandmount /src
+
+FROM ${PYTHON}
+COPY --from=packages /opt/sandmount /opt/sandmount
+ENV PYTHONPATH=/opt/sandmount PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+WORKDIR /
+ENTRYPOINT ["python3", "-m", "sandmount"]
+CMD ["run"]
