@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import logging
 from typing import Any
 
 import click
@@ -12,6 +11,8 @@ from pydantic import ValidationError
 from sandmount import __version__, handlers
 from sandmount.check import command as check_command
 from sandmount.login import NoClusterError
+from sandmount.logs import LogFormat, configure
+from sandmount.probes import AddressError
 from sandmount.settings import Admission, EmptyAllowlist, OnRevoke, SecretRefs, Settings
 
 _DEFAULTS = Settings()
@@ -63,23 +64,29 @@ def main() -> None:
     "--admission-secret", default=_DEFAULTS.admission_secret, show_envvar=True,
     help="Secret, in the operator's own namespace, with the admission webhook's certificate.",
 )  # fmt: skip
-@click.option("--liveness", show_envvar=True, help="URL to answer probes at, as http://0.0.0.0:8080/healthz.")
+@click.option("--http-address", default="", show_envvar=True, help="Address of the probes; all when empty.")
+@click.option(
+    "--http-port", type=int, default=_DEFAULTS.http_port, show_envvar=True,
+    help="Port at which /healthz, /readyz and /metrics are answered, such as 8080; 0 for none.",
+)  # fmt: skip
+@click.option(
+    "--log-format", type=_choice(LogFormat), default=LogFormat.TEXT.value, show_envvar=True,
+    help="Lines for people, or an object of JSON in each line.",
+)  # fmt: skip
 @click.option("--verbose", is_flag=True, show_envvar=True, help="Log every event.")
-def run(*, liveness: str | None, verbose: bool, runtime_classes: str, **options: Any) -> None:
+def run(*, log_format: str, verbose: bool, runtime_classes: str, **options: Any) -> None:
     """Run the operator, in a cluster or with KUBECONFIG beside one."""
     names = frozenset(n.strip() for n in runtime_classes.split(",") if n.strip())
     try:
         settings = Settings(runtime_classes=names, **options)
     except ValidationError as error:
         raise click.UsageError("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure(LogFormat(log_format), verbose=verbose)
     _collect_less_often()
     with contextlib.suppress(asyncio.CancelledError):  # told to stop
         try:
-            asyncio.run(handlers.run(settings, liveness))
-        except (NoClusterError, handlers.CrdRemovedError) as error:
+            asyncio.run(handlers.run(settings))
+        except (NoClusterError, AddressError, handlers.CrdRemovedError) as error:
             raise click.ClickException(str(error)) from error
 
 

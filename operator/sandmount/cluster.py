@@ -6,7 +6,7 @@ What an answer means is answers.py's matter, and how it travels transport.py's.
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from sandmount.answers import Conflict, Exists, Json, Missing, Outdated, Refused
 from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
 from sandmount.login import Login
 from sandmount.observe import Key
-from sandmount.transport import Transport
+from sandmount.transport import Count, Transport
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ WATCH_SECONDS = 60
 """A watch of one named object is renewed after this time, so that one which went silent is noticed."""
 
 _MERGE_PATCH = "application/merge-patch+json"
-_RIGHTS = "(manifests/rbac.yaml has the rights that the operator needs)"
+_RIGHTS = "(manifests/base/rbac.yaml has the rights that the operator needs)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,14 @@ class ApiServer:
         self._transport = transport
 
     @classmethod
-    async def connect(cls, connections: int) -> "ApiServer":
+    async def connect(cls, connections: int, count: Count = lambda *_: None) -> "ApiServer":
         """A client for the cluster that the process runs in or, outside of one, that KUBECONFIG names.
+
+        ``count`` is told of each request.
 
         Raises NoClusterError when neither can be used.
         """
-        return cls(Transport(await Login.now(connections)))
+        return cls(Transport(await Login.now(connections), count))
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -182,16 +184,20 @@ class ApiServer:
         query = {**kind.query, "resourceVersion": since, "allowWatchBookmarks": "true"}
         return self._watch(kind.path, query, LONG_WATCH_SECONDS)
 
-    async def watch_named(self, kind: Named, namespace: str, name: str) -> AsyncIterator[Json | None]:
+    async def watch_named(
+        self, kind: Named, namespace: str, name: str, beat: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Json | None]:
         """The object of that name now and after each change, None when there is none; goes on for ever.
 
         It is read again at least every WATCH_SECONDS, changed or not. List and watch name the object, so a Role with
         resourceNames is enough. While the API server is away nothing is yielded: what was read last stays in force.
+        ``beat`` is called at each attempt.
         """
         url = f"/api/v1/namespaces/{quote(namespace)}/{kind.plural}"
         selector = {"fieldSelector": f"metadata.name={name}"}
         delays = growing(1.0, LONGEST_DELAY)
         while True:
+            beat()
             try:
                 listed = await self._ask("GET", url, query=selector)
                 if isinstance(listed, Unanswered):

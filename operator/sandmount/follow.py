@@ -13,6 +13,7 @@ from typing import Any
 
 from sandmount.answers import Missing, Outdated, Transient
 from sandmount.cluster import SANDBOXES, ApiServer, Kind, growing
+from sandmount.health import Pulse
 from sandmount.observe import Key
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,11 @@ class Follower:
     def __init__(self, api: ApiServer, kind: Kind, saw: Saw, listed: Listed) -> None:
         self._api, self._kind = api, kind
         self._saw, self._listed = saw, listed
+        self.path = kind.path
         self._since = ""
         self._failures = 0
         """In a row, until an event comes."""
+        self.pulse = Pulse(f"the watch of {kind.path}")
         self.filled = asyncio.Event()
         """Set when everything that exists was told once."""
 
@@ -55,6 +58,7 @@ class Follower:
         loop = asyncio.get_running_loop()
         delays = growing(FIRST_DELAY, LONGEST_DELAY)
         while True:
+            self.pulse.beat()
             asked = 0.0
             try:
                 if not self._since:
@@ -87,6 +91,7 @@ class Follower:
         as_of = ""
         async with aclosing(self._api.list_all(self._kind)) as pages:
             async for page in pages:
+                self.pulse.beat()
                 if isinstance(page, Missing):
                     raise KindRemovedError(self._kind.path) if self._kind is SANDBOXES else Transient("404")
                 as_of = as_of or page["metadata"]["resourceVersion"]
@@ -102,6 +107,7 @@ class Follower:
         async with aclosing(self._api.watch_all(self._kind, self._since)) as events:
             async for event in events:
                 self._failures = 0
+                self.pulse.beat()
                 if event["type"] != "BOOKMARK":
                     self._tell(event["type"], event["object"])
                 self._since = event["object"]["metadata"]["resourceVersion"]

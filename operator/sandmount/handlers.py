@@ -1,4 +1,4 @@
-"""The process: kopf's side of it (signals, the liveness probe, admission reviews), and the tasks that run beside it.
+"""The process: kopf's side of it (signals and admission reviews), and the tasks that run beside it.
 
 kopf watches nothing here. Its way from a watch event to a handler took a third of the operator's processor time
 (docs/performance.md).
@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from sandmount.answers import Transient
 from sandmount.api import GROUP, PLURAL, VERSION
 from sandmount.cluster import ALLOWLIST, SANDBOXES, ApiServer
 from sandmount.follow import KindRemovedError
+from sandmount.health import Health, Pulse
+from sandmount.metrics import Metrics
+from sandmount.probes import serving
 from sandmount.reconcile import Reconciler
 from sandmount.settings import Admission, Settings
 
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
     from sandmount.webhook import Webhook
 
 log = logging.getLogger(__name__)
+
+CRD = f"{PLURAL}.{GROUP}"
+
+_NOBODY: Any = "sandmount"
+"""Who we are to other operators of kopf's, of which there are none; or it asks for the name of a user that has none."""
 
 CRD_AGAIN = 5.0
 """Seconds between looks for the CRD while it is not installed."""
@@ -35,31 +43,40 @@ class CrdRemovedError(Exception):
     """The CRD was removed while the operator worked, and all Sandboxes with it."""
 
 
-async def run(settings: Settings, liveness: str | None) -> None:
+async def run(settings: Settings) -> None:
     """Runs the operator until it is told to stop (SIGTERM, SIGINT) or something in it fails for good.
 
-    ``liveness`` is the URL at which kopf answers probes, as ``http://0.0.0.0:8080/healthz``. Raises NoClusterError and
-    CrdRemovedError; started again, the operator waits for the CRD.
+    Raises NoClusterError, AddressError and CrdRemovedError; started again, the operator waits for the CRD.
     """
     _stop_on_signals()
-    api = await ApiServer.connect(connections=settings.workers + 8)
+    metrics, health = Metrics(), Health(_needs_crd)
+    api = await ApiServer.connect(settings.workers + 8, metrics.asked)
     try:
-        await _wait_for_crd(api)
-        await _serve(api, settings, liveness)
+        async with serving(settings.http_address, settings.http_port, health, metrics):
+            await _wait_for_crd(api)
+            await _serve(api, settings, health, metrics)
     except ExceptionGroup as error:
         if error.subgroup(KindRemovedError):
-            raise CrdRemovedError(f"the CRD {PLURAL}.{GROUP} was removed, and all Sandboxes with it") from error
+            raise CrdRemovedError(f"the CRD {CRD} was removed, and all Sandboxes with it") from error
         raise
     finally:
         await api.close()
 
 
-async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> None:
-    reconciler = Reconciler(api, settings)
+def _needs_crd() -> Iterable[str]:
+    return [f"the CRD {CRD}"]
+
+
+async def _serve(api: ApiServer, settings: Settings, health: Health, metrics: Metrics) -> None:
+    reconciler = Reconciler(api, settings, metrics)
     webhook = _webhook(settings)
+    allowlist = Pulse("the watch of the allowlist")
+    health.pulses += [*reconciler.known.pulses, allowlist]
+    health.missing = reconciler.missing
+    metrics.show(reconciler.snapshot)
     async with asyncio.TaskGroup() as tasks:
         beside = [
-            tasks.create_task(_follow_allowlist(api, reconciler, webhook, settings), name="allowlist"),
+            tasks.create_task(_follow_allowlist(api, reconciler, webhook, settings, allowlist), name="allowlist"),
             tasks.create_task(reconciler.known.follow(), name="watches"),
             tasks.create_task(_work(reconciler, settings), name="workers"),
         ]
@@ -70,7 +87,7 @@ async def _serve(api: ApiServer, settings: Settings, liveness: str | None) -> No
             settings=_kopf_settings(webhook),
             clusterwide=True,
             standalone=True,
-            liveness_endpoint=liveness,
+            identity=_NOBODY,
         )
         for task in beside:
             task.cancel()
@@ -98,7 +115,7 @@ async def _wait_for_crd(api: ApiServer) -> None:
         try:
             if await api.has_kind(SANDBOXES):
                 return
-            words = f"the CRD {PLURAL}.{GROUP} is not installed; waiting for it"
+            words = f"the CRD {CRD} is not installed; waiting for it"
         except Transient as error:
             words = f"{error}; trying again"
         if words != said:
@@ -108,10 +125,11 @@ async def _wait_for_crd(api: ApiServer) -> None:
 
 
 async def _follow_allowlist(
-    api: ApiServer, reconciler: Reconciler, webhook: "Webhook | None", settings: Settings
+    api: ApiServer, reconciler: Reconciler, webhook: "Webhook | None", settings: Settings, pulse: Pulse
 ) -> None:
     known = None
-    async for config_map in api.watch_named(ALLOWLIST, settings.namespace, settings.allowlist_name):
+    watched = api.watch_named(ALLOWLIST, settings.namespace, settings.allowlist_name, pulse.beat)
+    async for config_map in watched:
         version = listfile.version_of(config_map)
         if version == known:
             continue  # a watch begins anew every minute

@@ -5,13 +5,14 @@ Decides nothing and changes nothing in the cluster; it only puts into the queue 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from sandmount.cache import Cache
 from sandmount.cluster import PODS, SANDBOXES, ApiServer
 from sandmount.follow import Follower
+from sandmount.health import Pulse
 from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
 from sandmount.queue import KeyedQueue
 
@@ -102,6 +103,15 @@ class Known:
         async with asyncio.TaskGroup() as tasks:
             for follower in self._followers:
                 tasks.create_task(follower.run(), name="follower")
+
+    @property
+    def pulses(self) -> list[Pulse]:
+        """Signs of life of the watches."""
+        return [follower.pulse for follower in self._followers]
+
+    def missing(self) -> Iterator[str]:
+        """What has not been listed yet."""
+        return (f"the list of {follower.path}" for follower in self._followers if not follower.filled.is_set())
 
     async def wait_until_filled(self) -> None:
         """Returns when everything that exists is known, so that nothing is decided on half a picture."""

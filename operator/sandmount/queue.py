@@ -43,7 +43,10 @@ class KeyedQueue(Generic[K]):
         self._turns: Turns[K] = Turns(group_of, at_once)
         self._getters: deque[asyncio.Future[None]] = deque()
         self._pace = pace
-        self._waiting: set[K] = set()
+        self._waiting: dict[K, float] = {}
+        """With the time since when, in that order."""
+        self.retries = 0
+        """Since the start."""
         self._active: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -58,6 +61,11 @@ class KeyedQueue(Generic[K]):
         """Keys that are waiting to be looked at now."""
         return len(self._waiting)
 
+    def oldest_seconds(self) -> float:
+        """How long the first of those that are waiting has waited; 0 when none is."""
+        first = next(iter(self._waiting.values()), None)
+        return 0.0 if first is None else asyncio.get_running_loop().time() - first
+
     def add(self, key: K) -> None:
         """Look at ``key`` when it is its turn; not before a server allows it (see ``retry``), nor all the time."""
         not_before = max(self._not_before.get(key, 0.0), self._pace.not_before(key) if self._pace is not None else 0.0)
@@ -68,7 +76,7 @@ class KeyedQueue(Generic[K]):
         if key in self._active:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self._waiting[key] = asyncio.get_running_loop().time()
             self._turns.put(key)
             self._wake_one()
 
@@ -90,7 +98,7 @@ class KeyedQueue(Generic[K]):
         while not self._turns:
             await self._woken()
         key = self._turns.take()
-        self._waiting.discard(key)
+        del self._waiting[key]
         self._active.add(key)
         if self._pace is not None:
             self._pace.pay(key, asyncio.get_running_loop().time())
@@ -128,6 +136,7 @@ class KeyedQueue(Generic[K]):
         ``at_least`` is what a server asked for (Retry-After): nothing makes the key come earlier than that. The rest of
         the delay is ours, and an ``add`` in the meantime ends it: what failed may have been mended.
         """
+        self.retries += 1
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay = min(FIRST_DELAY * 2.0 ** min(count, 10), LONGEST_DELAY)

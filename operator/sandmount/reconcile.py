@@ -20,6 +20,7 @@ from sandmount.events import allowlist_events
 from sandmount.gather import Gatherer
 from sandmount.gathered import Gathered, node_wanted
 from sandmount.known import Known
+from sandmount.metrics import Metrics, Snapshot, phases
 from sandmount.observe import Key, Pod, Sandbox, parse_sandbox
 from sandmount.pace import Pace
 from sandmount.plan import (
@@ -33,7 +34,6 @@ from sandmount.plan import (
 )
 from sandmount.podstate import events_again, events_due
 from sandmount.queue import KeyedQueue
-from sandmount.records import grant_records
 from sandmount.report import OUTDATED_AGAIN, Reporter
 from sandmount.settings import Settings
 from sandmount.status import Happening
@@ -71,6 +71,7 @@ class Reconciler:
         self,
         api: ApiServer,
         settings: Settings,
+        metrics: Metrics,
         now: Callable[[], datetime] = _utc_now,
         pace: Pace[Key] | None = None,
     ) -> None:
@@ -84,7 +85,7 @@ class Reconciler:
         self.known = Known(api, self._queue)
         self._gatherer = Gatherer(api, self.known)
         self._hands = Hands(api, self.known)
-        self._reporter = Reporter(api, self.known, self._queue, now)
+        self._reporter = Reporter(api, self.known, self._queue, metrics, now)
         self._made_under: dict[Key, str] = {}  # version of the list by which a Pod is being made
         self._alone_since: dict[Key, float] = {}
         self._allowlist_loaded = asyncio.Event()
@@ -103,6 +104,18 @@ class Reconciler:
         for event in allowlist_events(allowlist, config_map, self._settings, self._now()):
             log.warning("allowlist: %s", event["note"])
             await self._reporter.write_event(self._settings.namespace, event)
+
+    def missing(self) -> Iterator[str]:
+        """What has to be known before the first decision, and is not yet."""
+        if self._allowlist is None:
+            yield "the allowlist"
+        yield from self.known.missing()
+
+    def snapshot(self) -> Snapshot:
+        """What there is now, for whoever counts."""
+        told = [(s.namespace, str(s.status.get("phase") or "")) for s in self.known.sandboxes.values()]
+        queue = self._queue
+        return Snapshot(phases(told), len(queue), queue.oldest_seconds(), queue.retries, self._allowlist)
 
     async def begin(self) -> None:
         """Returns when there is a list to decide by, and everything to decide on is known."""
@@ -263,7 +276,7 @@ class Reconciler:
             raise
         if isinstance(plan.action, CreatePod) and outcome is plan:
             await self._take_back_if_changed(sandbox, plan, plan.action, allowlist)
-            self._reporter.record(grant_records(sandbox, plan.action.grants, allowlist))
+            self._reporter.granted(sandbox, plan.action.grants, allowlist)
         return outcome
 
     async def _take_back_if_changed(

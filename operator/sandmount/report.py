@@ -2,22 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from sandmount.allowlist import Allowlist
+from sandmount.allowlist import Allowlist, Grant
 from sandmount.answers import Conflict, Json, Missing, Refused, Transient, words
 from sandmount.cluster import ApiServer
 from sandmount.events import event_about_sandbox
 from sandmount.known import Known
+from sandmount.logs import DECISIONS
+from sandmount.metrics import Metrics
 from sandmount.observe import Key, Pod, Sandbox
 from sandmount.queue import KeyedQueue
-from sandmount.records import denial_records
+from sandmount.records import denial_records, grant_records
 from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings, is_denied_anew, merge_patch
 from sandmount.steps import Plan
 
 log = logging.getLogger(__name__)
-decisions_log = logging.getLogger("sandmount.decisions")
+decisions_log = logging.getLogger(DECISIONS)
 
 QUIET_SECONDS = 2.0
 """An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
@@ -32,10 +34,13 @@ OUTDATED_AGAIN = 1.0
 class Reporter:
     """What all passes say."""
 
-    def __init__(self, api: ApiServer, known: Known, queue: KeyedQueue[Key], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, api: ApiServer, known: Known, queue: KeyedQueue[Key], metrics: Metrics, now: Callable[[], datetime]
+    ) -> None:
         self._api = api
         self._known = known
         self._queue = queue
+        self._metrics = metrics
         self._now = now
         self._moving_since: dict[Key, float] = {}
         self._row_told: dict[Key, str] = {}  # uid of the Pod that crashes in a row, which was told
@@ -68,8 +73,7 @@ class Reporter:
                 written = self._known.wrote_sandbox(answer)
                 if plan.at_once:
                     self._go_on(key, written, verdict)
-                if verdict.denials and is_denied_anew(sandbox.status, status):
-                    self.record(denial_records(sandbox, verdict.denials, allowlist))
+                self._count(sandbox, verdict, status, allowlist)
                 await self._tell_of_change(sandbox, verdict.state, status, own)
             case Conflict():
                 self._queue.add_in(key, OUTDATED_AGAIN)
@@ -79,6 +83,14 @@ class Reporter:
             case Refused(message):
                 self._queue.add_in(key, REFUSED_AGAIN)
                 log.error("%s/%s: its status cannot be written: %s", *key, message)
+
+    def _count(self, sandbox: Sandbox, verdict: Verdict, status: Json, allowlist: Allowlist) -> None:
+        """What auditors and Prometheus are told of a new status."""
+        if verdict.denials and is_denied_anew(sandbox.status, status):
+            self._metrics.denied(verdict.denials)
+            _record(denial_records(sandbox, verdict.denials, allowlist))
+        if "startedAt" in status and "startedAt" not in sandbox.status and sandbox.created is not None:
+            self._metrics.became_ready((self._now() - sandbox.created).total_seconds())
 
     async def _tell_of_change(self, sandbox: Sandbox, state: State, status: Json, pod: Pod | None) -> None:
         uid = pod.uid if pod else ""
@@ -102,10 +114,10 @@ class Reporter:
         now = asyncio.get_running_loop().time()
         return self._moving_since.setdefault(key, now) + QUIET_SECONDS - now
 
-    def record(self, lines: Iterable[str]) -> None:
-        """Puts decisions into the log."""
-        for line in lines:
-            decisions_log.info(line)
+    def granted(self, sandbox: Sandbox, grants: Sequence[Grant], allowlist: Allowlist) -> None:
+        """A Pod with these grants was created."""
+        self._metrics.granted(grants)
+        _record(grant_records(sandbox, grants, allowlist))
 
     async def tell(self, sandbox: Sandbox, happening: Happening) -> None:
         """Writes an Event about a Sandbox."""
@@ -120,3 +132,9 @@ class Reporter:
         else:
             if not isinstance(answer, dict | Missing):
                 log.warning("an Event could not be written: %s", words(answer))
+
+
+def _record(lines: Iterable[str]) -> None:
+    """Puts decisions into the log."""
+    for line in lines:
+        decisions_log.info(line)

@@ -58,6 +58,12 @@ class Settings(BaseModel):
     workers: int = Field(default=16, ge=1, le=256)
     """Sandboxes looked at at the same time, so requests under way to the API server."""
 
+    http_address: str = ""
+    """Address of this machine at which /healthz, /readyz and /metrics are answered; empty for all."""
+
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """Port for these; 0 for none."""
+
     admission: Admission = Admission.OFF
 
     admission_address: str = ""

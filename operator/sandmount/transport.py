@@ -1,7 +1,7 @@
 """Requests and watches as they go over the wire. Who asks for what is cluster.py's matter."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -19,6 +19,9 @@ SHORT_WAIT = 1.0
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 _JSON = "application/json"
 
+Count = Callable[[str, str, int], None]
+"""What is told of each request: HTTP's method or WATCH, the path, and HTTP's status, 0 when there was no answer."""
+
 
 class Transport:
     """The one client of the process; made once, closed at the end.
@@ -28,8 +31,9 @@ class Transport:
     object (a webhook's, an eviction's, a kind that is being installed), and only its own request waits.
     """
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: Login, count: Count = lambda *_: None) -> None:
         self._login = login
+        self._count = count
         self._closed_until = 0.0
 
     async def close(self) -> None:
@@ -50,10 +54,10 @@ class Transport:
         headers = {"Content-Type": content_type, "Accept": _JSON}
         await self._opened()
         session = self._login.session
-        response, data = await _asked(session, method, url, headers, body)
+        response, data = await self._asked(session, method, url, headers, body)
         if response.status == 401:
             await self._login.again(session)
-            response, data = await _asked(self._login.session, method, url, headers, body)
+            response, data = await self._asked(self._login.session, method, url, headers, body)
         answer = _decoded(data)
         if response.status < 400:
             return answer
@@ -75,10 +79,12 @@ class Transport:
             async with session.used() as api_client:
                 answer = await _send(api_client, "GET", url, {"Accept": _JSON}, None, within)
                 async with answer.response as stream:
+                    self._count("WATCH", path, stream.status)
                     await self._begun(path, stream, session)
                     async for line in stream.content:
                         yield _event(path, line)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            self._count("WATCH", path, 0)
             raise Transient(f"the watch of {path} broke: {error!r}") from error
 
     async def _begun(self, path: str, stream: aiohttp.ClientResponse, session: Session) -> None:
@@ -96,6 +102,22 @@ class Transport:
         words = f"a watch of {path} was refused: {stream.status} {answer.get('message') or stream.reason}"
         raise Transient(words, seconds_in(retry_after))
 
+    async def _asked(
+        self, session: Session, method: str, url: str, headers: Mapping[str, str], body: Json | None
+    ) -> tuple[Any, bytes]:
+        """One request: the response, and its content."""
+        status = 0
+        async with session.used() as api_client:
+            try:
+                response = await _send(api_client, method, url, headers, body, _TIMEOUT)
+                data = await response.read()
+                status = response.status
+                return response, data
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise Transient(f"{method} {url}: {error!r}") from error
+            finally:
+                self._count(method, url.partition("?")[0], status)
+
     def _close_if_asked_to(self, status: int, retry_after: str | None) -> None:
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             until = asyncio.get_running_loop().time() + seconds_in(retry_after)
@@ -107,18 +129,6 @@ class Transport:
             if wait > SHORT_WAIT:
                 raise Transient("the API server has asked us to wait", wait)
             await asyncio.sleep(wait)
-
-
-async def _asked(
-    session: Session, method: str, url: str, headers: Mapping[str, str], body: Json | None
-) -> tuple[Any, bytes]:
-    """One request: the response, and its content."""
-    async with session.used() as api_client:
-        try:
-            response = await _send(api_client, method, url, headers, body, _TIMEOUT)
-            return response, await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {url}: {error!r}") from error
 
 
 async def _send(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.support import Json, Kube, OperatorProcess
@@ -14,10 +15,18 @@ def rendered(kube: Kube, folder: Path) -> list[Json]:
     return list(yaml.safe_load_all(kube.run("kustomize", str(folder))))
 
 
-def test_the_api_server_takes_the_manifests_with_the_deployment(kube: Kube) -> None:
-    said = kube.run("apply", "--dry-run=server", "-k", str(MANIFESTS))
+@pytest.mark.parametrize("folder", [".", "overlays/development", "overlays/production"])
+def test_the_api_server_takes_the_manifests_with_the_deployment(kube: Kube, folder: str) -> None:
+    said = kube.run("apply", "--dry-run=server", "-k", str(MANIFESTS / folder))
     assert "deployment.apps/sandmount-operator created (server dry run)" in said
     assert "Warning" not in said  # of Pod Security: the operator's own namespace is "restricted"
+
+
+@pytest.mark.parametrize(("overlay", "empty"), [("development", "allow"), ("production", "deny")])
+def test_an_overlay_says_what_an_empty_list_means(kube: Kube, overlay: str, empty: str) -> None:
+    [deployment] = [o for o in rendered(kube, MANIFESTS / "overlays" / overlay) if o["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert {e["name"]: e.get("value") for e in container["env"]}["SANDMOUNT_EMPTY_ALLOWLIST"] == empty
 
 
 def test_the_crd_is_applied_on_its_own_so_that_removing_the_operator_removes_no_sandbox(kube: Kube) -> None:

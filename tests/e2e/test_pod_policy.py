@@ -325,7 +325,7 @@ def test_the_expressions_pass_the_api_server_s_type_check_and_name_the_operator_
         assert not policy["status"]["typeChecking"].get("expressionWarnings"), policy["status"]
         assert all(v["message"] and v["reason"] == "Forbidden" for v in policy["spec"]["validations"])
     assert account in json.dumps(found)
-    given = yaml.safe_load((MANIFESTS / "serviceaccount.yaml").read_text())["metadata"]
+    given = yaml.safe_load((MANIFESTS / "base" / "serviceaccount.yaml").read_text())["metadata"]
     assert (given["namespace"], given["name"]) == (OPERATOR_NAMESPACE, SERVICE_ACCOUNT)
 
 

@@ -11,7 +11,7 @@ from sandmount import __version__
 from sandmount.cli import main, run
 from sandmount.settings import Admission, EmptyAllowlist, OnRevoke, SecretRefs, Settings
 
-NOT_SETTINGS = {"liveness", "verbose"}
+NOT_SETTINGS = {"log_format", "verbose"}
 """Options of the process that are no settings of the operator."""
 
 
@@ -24,6 +24,8 @@ def test_defaults_are_the_safe_choice_where_there_is_one() -> None:
         on_revoke=OnRevoke.TERMINATE,
         runtime_classes=frozenset(),
         workers=16,
+        http_address="",
+        http_port=0,
         admission=Admission.OFF,
         admission_address="",
         admission_port=9443,
@@ -42,6 +44,8 @@ def test_defaults_are_the_safe_choice_where_there_is_one() -> None:
         ("on_revoke", "terminate"),
         ("workers", 0),
         ("workers", 257),
+        ("http_port", -1),
+        ("http_port", 65536),
         ("admission", "deny"),
         ("admission_port", 0),
         ("admission_port", 65536),
@@ -88,7 +92,7 @@ def parsed(args: list[str], env: dict[str, str] | None = None) -> dict[str, obje
 def test_without_options_the_defaults_of_the_settings_hold() -> None:
     found = parsed([])
     assert found.pop("runtime_classes") == ""
-    assert found.pop("liveness") is None
+    assert found.pop("log_format") == "text"
     assert found.pop("verbose") is False
     assert Settings.model_validate(found) == Settings()
 
@@ -106,14 +110,16 @@ OTHERS = {
     "admission_port": "8443",
     "admission_service": "hook",
     "admission_secret": "hook-tls",
-    "liveness": "http://127.0.0.1:8080/healthz",
+    "http_address": "127.0.0.1",
+    "http_port": "8080",
+    "log_format": "json",
     "verbose": "1",
 }
 
 
 def test_every_setting_is_read_from_its_environment_variable() -> None:
     found = parsed([], {f"SANDMOUNT_{k.upper()}": v for k, v in OTHERS.items()})
-    assert found == {**OTHERS, "workers": 3, "admission_port": 8443, "verbose": True}
+    assert found == {**OTHERS, "workers": 3, "http_port": 8080, "admission_port": 8443, "verbose": True}
 
 
 def test_an_option_wins_over_the_environment() -> None:
@@ -127,6 +133,8 @@ def test_an_option_wins_over_the_environment() -> None:
         ("empty-allowlist", "maybe", "'maybe' is not one of 'allow', 'deny'"),
         ("secret-refs", "yes", "'yes' is not one of 'allow', 'deny'"),
         ("on-revoke", "terminate", "'terminate' is not one of 'Terminate', 'Warn'"),
+        ("log-format", "xml", "'xml' is not one of 'text', 'json'"),
+        ("http-port", "65536", "http_port: Input should be less than or equal to 65535"),
         ("admission", "deny", "'deny' is not one of 'Off', 'Warn', 'Deny'"),
         ("admission-port", "0", "admission_port: Input should be greater than or equal to 1"),
         ("workers", "many", "'many' is not a valid integer"),

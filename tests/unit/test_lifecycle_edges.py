@@ -15,6 +15,7 @@ from sandmount.gathered import Gathered
 from sandmount.healing import lost, wait_before, waiting
 from sandmount.known import Known
 from sandmount.memory import Memory, recall
+from sandmount.metrics import Metrics
 from sandmount.observe import Key, Pod, parse_pod_events
 from sandmount.plan import make_plan
 from sandmount.queue import KeyedQueue
@@ -145,7 +146,7 @@ async def test_a_loss_that_cannot_be_written_down_is_tried_again_later() -> None
     of = sandbox({"observedGeneration": 1, "podName": "training"})
     known.sandboxes.put(of)
     api.script["patch_status"] = [REFUSED]
-    await Reporter(api, known, queue, lambda: NOW).report(
+    await Reporter(api, known, queue, Metrics(), lambda: NOW).report(
         of, lost(of.memory, "PodDeleted", "gone", NOW), roots("/data")
     )
     assert api.calls == [("patch_status", KEY)]

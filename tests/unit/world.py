@@ -11,6 +11,7 @@ from typing import Any
 from sandmount.answers import Conflict, Exists, Missing, Unanswered
 from sandmount.cluster import PODS, ApiServer, Kind
 from sandmount.listfile import load
+from sandmount.metrics import Metrics
 from sandmount.observe import Key
 from sandmount.pace import Pace
 from sandmount.reconcile import Reconciler
@@ -154,7 +155,7 @@ class World:
         self.settings = settings
         self.api = FakeApiServer()
         self.now = NOW
-        self.reconciler = Reconciler(self.api, settings, lambda: self.now, Pace(in_a_row=sys.maxsize))
+        self.reconciler = Reconciler(self.api, settings, Metrics(), lambda: self.now, Pace(in_a_row=sys.maxsize))
         self.api.changed = self.watch
         self.watching = True
 

@@ -1,0 +1,60 @@
+"""/healthz, /readyz and /metrics over HTTP, for kubelet and Prometheus."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import exposition
+
+from sandmount.health import Health
+from sandmount.metrics import Metrics
+
+
+class AddressError(Exception):
+    """Nothing can listen there; the message is for a person."""
+
+
+@asynccontextmanager
+async def serving(address: str, port: int, health: Health, metrics: Metrics) -> AsyncIterator[None]:
+    """Inside, the probes are answered at that address (empty: all) and port; 0 for no port.
+
+    Raises AddressError.
+    """
+    if not port:
+        yield
+        return
+    runner = web.AppRunner(application(health, metrics), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, address or None, port).start()
+        except OSError as error:
+            raise AddressError(f"--http-port: cannot listen on {address or 'all addresses'}:{port}: {error}") from error
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def application(health: Health, metrics: Metrics) -> web.Application:
+    """What answers."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _answer(health.hanging())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _answer([f"waiting for {what}" for what in health.missing()])
+
+    async def scrape(request: web.Request) -> web.Response:
+        encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+
+    made = web.Application()
+    made.router.add_get("/healthz", healthz)
+    made.router.add_get("/readyz", readyz)
+    made.router.add_get("/metrics", scrape)
+    return made
+
+
+def _answer(wrong: list[str]) -> web.Response:
+    """``ok``, or 503 with a line for each thing that is wrong."""
+    return web.Response(text="\n".join(wrong or ["ok"]) + "\n", status=503 if wrong else 200)
