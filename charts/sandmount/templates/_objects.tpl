@@ -1,0 +1,22 @@
+{{/* Off, Warn or Deny. Without quotes YAML takes Off for false. */}}
+{{- define "sandmount.admission" -}}{{ .Values.admission | default "Off" }}{{- end }}
+
+{{/* The objects of one of the files, which are those of manifests/: in the release's namespace, with our label. */}}
+{{- define "sandmount.objects" -}}
+{{- $root := index . 0 }}
+{{- range $file := rest . }}
+{{- $text := required (printf "%s is missing" $file) ($root.Files.Get (printf "files/%s.yaml" $file)) }}
+{{- range splitList "\n---\n" ($text | replace "sandmount-system" $root.Release.Namespace) }}
+{{- $object := fromYaml . }}
+{{- if $object.kind }}
+{{- $more := ternary $root.Values.monitoring.labels dict (hasPrefix "monitoring" $file) }}
+{{- $_ := set $object.metadata "labels" (merge (dict "app.kubernetes.io/part-of" "sandmount") $more ($object.metadata.labels | default dict)) }}
+{{- if eq $file "base-networkpolicy" }}
+{{- $_ := set (index $object.spec.ingress 0) "from" $root.Values.networkPolicy.metricsFrom }}
+{{- end }}
+---
+{{ toYaml $object }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

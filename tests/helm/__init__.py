@@ -1,0 +1,1 @@
+"""Helm, built from its module, for tests of the chart."""
