@@ -1,0 +1,1 @@
+"""``kubectl sandbox``: what people ask about Sandboxes."""
