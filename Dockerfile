@@ -9,6 +9,8 @@ RUN pip install --no-cache-dir --no-compile --require-hashes --only-binary=:all:
 COPY pyproject.toml README.md LICENSE /src/
 COPY operator /src/operator
 RUN pip install --no-cache-dir --no-compile --no-deps --target /opt/sandmount /src
+# Compiled here, as nothing can be written at run time; by its content, as a layer may lose times.
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/sandmount
 
 FROM ${PYTHON}
 COPY --from=packages /opt/sandmount /opt/sandmount

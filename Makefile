@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 PLOT := $(VENV)/plot
 
-.PHONY: help demo test check unit bench bench-scale image cluster-up cluster-down cluster-status format requirements clean
+.PHONY: help demo test check unit bench bench-scale image chart cluster-up cluster-down cluster-status format requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ bench-scale: $(INSTALLED) $(PLOT)/.installed ## Measure how cost and latency gro
 image: ## Build the operator's image, sandmount:0.1.0: with Docker, or as build/sandmount-image.tar where there is none
 	@if docker version >/dev/null 2>&1; then docker build --tag sandmount:0.1.0 .; \
 	else $(MAKE) --no-print-directory $(INSTALLED) && $(BIN)/python -m tests.cluster.operator_image build; fi
+
+chart: ## Put the objects of manifests/ into the Helm chart again, after a change
+	@rm -f charts/sandmount/files/*; for part in base policy webhook monitoring; do for file in manifests/$$part/*.yaml; do \
+	  case $$file in */kustomization.yaml|*/namespace.yaml|manifests/webhook/deployment.yaml) ;; \
+	  *) cp $$file charts/sandmount/files/$$part-$$(basename $$file);; esac; done; done
 
 cluster-up: $(INSTALLED) ## Start the cluster that demo and tests use, or mend it
 	@$(BIN)/python -m tests.cluster up

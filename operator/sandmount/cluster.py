@@ -76,14 +76,14 @@ class ApiServer:
         self._transport = transport
 
     @classmethod
-    async def connect(cls, connections: int, count: Count = lambda *_: None) -> "ApiServer":
+    async def connect(cls, connections: int, count: Count = lambda *_: None, context: str | None = None) -> "ApiServer":
         """A client for the cluster that the process runs in or, outside of one, that KUBECONFIG names.
 
-        ``count`` is told of each request.
+        ``count`` is told of each request; ``context`` is one of KUBECONFIG's.
 
         Raises NoClusterError when neither can be used.
         """
-        return cls(Transport(await Login.now(connections), count))
+        return cls(Transport(await Login.now(connections, context), count))
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -112,6 +112,30 @@ class ApiServer:
     async def get_sandbox(self, key: Key) -> Json | Unanswered:
         """Reads a Sandbox."""
         return await self._ask("GET", _sandbox(key))
+
+    async def list_sandboxes(self, namespace: str | None) -> list[Json] | Unanswered:
+        """Those of a namespace, or all."""
+        path = SANDBOXES.path if namespace is None else _sandboxes_in(namespace)
+        return await self._list(path, {})
+
+    async def list_events_about(self, key: Key) -> list[Json] | Unanswered:
+        """Those about objects of that name: a Sandbox and its Pod have the same."""
+        return await self._list(
+            f"/api/v1/namespaces/{quote(key[0])}/events", {"fieldSelector": f"involvedObject.name={key[1]}"}
+        )
+
+    async def _list(self, path: str, query: Mapping[str, str]) -> list[Json] | Unanswered:
+        """All pages."""
+        found: list[Json] = []
+        asked = {"limit": str(EVENTS_PAGE), **query}
+        while True:
+            page = await self._ask("GET", path, query=asked)
+            if isinstance(page, Unanswered):
+                return page
+            found += page["items"] or ()
+            if not page["metadata"].get("continue"):
+                return found
+            asked["continue"] = page["metadata"]["continue"]
 
     async def delete_sandbox(self, key: Key, uid: str, resource_version: str) -> Json | Unanswered:
         """Deletes the Sandbox with this uid, if nobody has changed it since ``resource_version``; its Pod follows."""
@@ -244,5 +268,9 @@ def _pod(key: Key) -> str:
     return f"{_pods_in(key[0])}/{quote(key[1])}"
 
 
+def _sandboxes_in(namespace: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace)}/{PLURAL}"
+
+
 def _sandbox(key: Key) -> str:
-    return f"/apis/{GROUP}/{VERSION}/namespaces/{quote(key[0])}/{PLURAL}/{quote(key[1])}"
+    return f"{_sandboxes_in(key[0])}/{quote(key[1])}"

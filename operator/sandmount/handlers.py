@@ -8,7 +8,8 @@ import asyncio
 import itertools
 import logging
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,11 @@ async def run(settings: Settings) -> None:
     Raises NoClusterError, AddressError and CrdRemovedError; started again, the operator waits for the CRD.
     """
     _stop_on_signals()
-    metrics, health = Metrics(), Health(_needs_crd)
+    metrics, health = Metrics(), Health(lambda: [f"the CRD {CRD}"])
     api = await ApiServer.connect(settings.workers + 8, metrics.asked)
     try:
         async with serving(settings.http_address, settings.http_port, health, metrics):
-            await _wait_for_crd(api)
+            await _wait_for_crd(api, health)
             await _serve(api, settings, health, metrics)
     except ExceptionGroup as error:
         if error.subgroup(KindRemovedError):
@@ -61,10 +62,6 @@ async def run(settings: Settings) -> None:
         raise
     finally:
         await api.close()
-
-
-def _needs_crd() -> Iterable[str]:
-    return [f"the CRD {CRD}"]
 
 
 async def _serve(api: ApiServer, settings: Settings, health: Health, metrics: Metrics) -> None:
@@ -109,18 +106,19 @@ def _stop_on_signals() -> None:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
-async def _wait_for_crd(api: ApiServer) -> None:
+async def _wait_for_crd(api: ApiServer, health: Health) -> None:
     said = ""
     while True:
         try:
             if await api.has_kind(SANDBOXES):
                 return
-            words = f"the CRD {CRD} is not installed; waiting for it"
+            words = f"the CRD {CRD}, which is not installed"
         except Transient as error:
-            words = f"{error}; trying again"
+            words = f"the API server: {error}"
         if words != said:
-            log.warning(words)
+            log.warning("waiting for %s", words)
             said = words
+            health.missing = partial(iter, [words])
         await asyncio.sleep(CRD_AGAIN)
 
 

@@ -5,14 +5,18 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio import client, config
+from yaml import YAMLError
 
 from sandmount import __version__
 
 log = logging.getLogger(__name__)
+
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 LONGEST_LINE = 2**24
 """Bytes of a watch event. An object has 1.5 MiB at most, which JSON can make six times as long."""
@@ -61,15 +65,20 @@ class Session:
 class Login:
     """The session that is in use now."""
 
-    def __init__(self, session: Session, connections: int) -> None:
+    def __init__(self, session: Session, connections: int, context: str | None = None) -> None:
         self.session = session
         self._connections = connections
+        self._context = context
         self._reading = asyncio.Lock()
 
     @classmethod
-    async def now(cls, connections: int) -> "Login":
-        """Reads the credentials. Raises NoClusterError when there are none that can be used."""
-        return cls(Session(await _api_client(connections)), connections)
+    async def now(cls, connections: int, context: str | None = None) -> "Login":
+        """Reads the credentials: this Pod's, or outside of one those of KUBECONFIG's current context.
+
+        A ``context`` asks for KUBECONFIG's first, as kubectl does; an empty one for the current.
+        Raises NoClusterError when there are none that can be used.
+        """
+        return cls(Session(await _api_client(connections, context)), connections, context)
 
     async def again(self, refused: Session) -> None:
         """Reads the credentials anew, once for all requests that were refused with the old ones.
@@ -79,16 +88,19 @@ class Login:
         async with self._reading:
             if self.session is refused:
                 log.info("the API server no longer accepts our credentials; reading them again")
-                self.session = Session(await _api_client(self._connections))
+                self.session = Session(await _api_client(self._connections, self._context))
                 await refused.give_up()
 
 
-async def _api_client(connections: int) -> client.ApiClient:
+async def _api_client(connections: int, context: str | None = None) -> client.ApiClient:
     settings = client.Configuration()
-    try:
-        config.load_incluster_config(client_configuration=settings)
-    except config.ConfigException:
-        await _load_kubeconfig(settings)
+    if context or (context is not None and has_kubeconfig()):
+        await _load_kubeconfig(settings, context or None)
+    else:
+        try:
+            config.load_incluster_config(client_configuration=settings)
+        except config.ConfigException:
+            await _load_kubeconfig(settings)
     settings.connection_pool_maxsize = connections
     settings.proxy = settings.proxy or proxy_for(settings.host)
     # trust_env: or each request reads ~/.netrc and looks for proxies anew. read_bufsize: half of the longest line.
@@ -104,9 +116,32 @@ def proxy_for(host: str) -> str | None:
     return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
 
 
-async def _load_kubeconfig(settings: client.Configuration) -> None:
-    path = os.environ.get("KUBECONFIG") or "~/.kube/config"
+def has_kubeconfig() -> bool:
+    """Whether there is one, so that a person in a Pod means it and not the Pod's account."""
+    return any(Path(part).expanduser().exists() for part in _kubeconfig().split(os.pathsep) if part)
+
+
+def default_namespace(context: str = "") -> str:
+    """The namespace of the context, or of the current one, as kubectl takes it; ``default`` where none is named."""
+    if not has_kubeconfig() and _OWN_NAMESPACE.exists():
+        return _OWN_NAMESPACE.read_text(encoding="utf-8").strip()
     try:
-        await config.load_kube_config(config_file=path, client_configuration=settings, persist_config=False)
+        contexts, active = config.list_kube_config_contexts(config_file=_kubeconfig())
+    except (config.ConfigException, OSError, YAMLError):
+        return "default"
+    found = next((c for c in contexts if c["name"] == context), active)
+    return str(found["context"].get("namespace") or "default")
+
+
+def _kubeconfig() -> str:
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
+
+
+async def _load_kubeconfig(settings: client.Configuration, context: str | None = None) -> None:
+    path = _kubeconfig()
+    try:
+        await config.load_kube_config(
+            config_file=path, context=context, client_configuration=settings, persist_config=False
+        )
     except Exception as error:  # whatever the loader trips over in a file that somebody wrote
         raise NoClusterError(f"no cluster: this is no Pod, and KUBECONFIG ({path}) cannot be used: {error}") from error

@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics over HTTP, for kubelet and Prometheus."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,9 @@ from prometheus_client import exposition
 
 from sandmount.health import Health
 from sandmount.metrics import Metrics
+
+SAME_SECONDS = 1.0
+"""A scrape within this time of another gets the same: whoever asks all the time must not keep the event loop busy."""
 
 
 class AddressError(Exception):
@@ -44,9 +48,16 @@ def application(health: Health, metrics: Metrics) -> web.Application:
     async def readyz(_: web.Request) -> web.Response:
         return _answer([f"waiting for {what}" for what in health.missing()])
 
+    made_at: dict[str, tuple[float, bytes]] = {}
+
     async def scrape(request: web.Request) -> web.Response:
         encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+        now = asyncio.get_running_loop().time()
+        begun, body = made_at.get(content_type, (-SAME_SECONDS, b""))
+        if now - begun >= SAME_SECONDS:
+            body = encode(metrics.registry)
+            made_at[content_type] = now, body
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     made = web.Application()
     made.router.add_get("/healthz", healthz)

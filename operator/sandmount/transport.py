@@ -74,17 +74,19 @@ class Transport:
         url = f"{path}?{urlencode({**query, 'watch': 'true', 'timeoutSeconds': str(seconds)})}"
         within = aiohttp.ClientTimeout(total=seconds + REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
         await self._opened()
-        session = self._login.session
+        session, begun = self._login.session, False
         try:
             async with session.used() as api_client:
                 answer = await _send(api_client, "GET", url, {"Accept": _JSON}, None, within)
                 async with answer.response as stream:
+                    begun = True
                     self._count("WATCH", path, stream.status)
                     await self._begun(path, stream, session)
                     async for line in stream.content:
                         yield _event(path, line)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            self._count("WATCH", path, 0)
+            if not begun:
+                self._count("WATCH", path, 0)
             raise Transient(f"the watch of {path} broke: {error!r}") from error
 
     async def _begun(self, path: str, stream: aiohttp.ClientResponse, session: Session) -> None:
@@ -106,17 +108,16 @@ class Transport:
         self, session: Session, method: str, url: str, headers: Mapping[str, str], body: Json | None
     ) -> tuple[Any, bytes]:
         """One request: the response, and its content."""
-        status = 0
+        path = url.partition("?")[0]
         async with session.used() as api_client:
             try:
                 response = await _send(api_client, method, url, headers, body, _TIMEOUT)
                 data = await response.read()
-                status = response.status
-                return response, data
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self._count(method, path, 0)
                 raise Transient(f"{method} {url}: {error!r}") from error
-            finally:
-                self._count(method, url.partition("?")[0], status)
+        self._count(method, path, response.status)
+        return response, data
 
     def _close_if_asked_to(self, status: int, retry_after: str | None) -> None:
         if status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -140,14 +140,15 @@ def _pip(target: str, *what: str) -> None:
 
 
 def _tar_of_folder(folder: Path) -> bytes:
-    """Its files below FOLDER, as root's and readable for all."""
+    """Its files below FOLDER, compiled, as root's and readable for all."""
     out = io.BytesIO()
+    _run(sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder))
 
-    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = info.mtime = 0
         info.uname = info.gname = ""
         info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
-        return None if info.name.endswith(("__pycache__", ".pyc")) else info
+        return info
 
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
         tar.add(folder, FOLDER, filter=plain)

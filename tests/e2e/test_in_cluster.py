@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster, operator_image
+from tests.cluster.choose import cache_folder
 from tests.cluster.kubectl import SANDBOXES
 from tests.cluster.local.cluster import LocalCluster
 from tests.conftest import spare_cluster
 from tests.e2e import webhook
+from tests.helm.program import program
 from tests.support import Json, Kube, wait_until
 from tests.support.audit import OPERATOR, AuditLog, counted
 from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.installation import CRDS, MANIFESTS, REPOSITORY
-from tests.support.kubectl import OPERATOR_NAMESPACE
+from tests.support.kubectl import ALLOWLIST_NAME, OPERATOR_NAMESPACE
 
 DOCUMENT = REPOSITORY / "docs" / "install.md"
 DEPLOYMENT = "deployment/sandmount-operator"
@@ -36,13 +39,16 @@ class Installed:
     cluster: LocalCluster
     folder: Path
     """With the repository's folders in it, and what the document's commands write."""
+    how: str
+    """Empty, or `` with Helm``."""
 
-    def do(self, heading: str) -> None:
-        """Run the commands that the document has below a heading, as its reader would."""
+    def do(self, heading: str, but: str = "nothing") -> None:
+        """Run the commands that the document has below a heading, as its reader would; one of them can be left out."""
         text = DOCUMENT.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-        commands = "".join(re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+        blocks = re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        commands = "\n".join(line for block in blocks for line in block.splitlines() if but not in line)
         assert commands, heading
-        path = f"{self.kube.binary.parent}:{os.environ['PATH']}"
+        path = f"{self.kube.binary.parent}:{self.folder / 'bin'}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "KUBECONFIG": str(self.kube.kubeconfig)}
         script = ["bash", "-e", "-o", "pipefail", "-c", commands]
         try:
@@ -54,8 +60,9 @@ class Installed:
             raise AssertionError(f"{error}\n{getattr(error, 'stderr', '')}\n{log.stdout}") from error
 
     def operator_pod(self) -> Json:
-        """The operator's one Pod."""
-        [found] = self.kube.items("pods", "-n", OPERATOR_NAMESPACE)
+        """The operator's one Pod; an earlier one may still be ending."""
+        pods = self.kube.items("pods", "-n", OPERATOR_NAMESPACE)
+        [found] = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         return found
 
     def at(self, path: str) -> str:
@@ -72,25 +79,30 @@ class Installed:
         self.kube.run("rollout", "status", DEPLOYMENT, "-n", OPERATOR_NAMESPACE, f"--timeout={READY_SECONDS}s")
 
 
-@pytest.fixture(scope="module")
-def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    """By the document's own commands: the CRD, and the overlay for production."""
+@pytest.fixture(scope="module", params=["", " with Helm"], ids=["manifests", "chart"])
+def installed(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Installed]:
+    """By the document's own commands: the CRD, and the overlay for production, or the chart."""
     assert isinstance(cluster, LocalCluster), "image and log are only known of the local cluster"
-    archive = operator_image.build(cluster.layout.cache / "images")
+    archive = operator_image.build(cache_folder(os.environ) / "bin" / "images")
     with spare_cluster(cluster) as own:
         own.load_image(archive)
         folder = tmp_path_factory.mktemp("admin")
-        for source in (CRDS, MANIFESTS):
+        for source in (CRDS, MANIFESTS, REPOSITORY / "charts", REPOSITORY / "examples"):
             (folder / source.name).symlink_to(source)
-        it = Installed(Kube.of(own), own, folder)
-        it.do("Install")
+        (folder / "bin").mkdir()
+        if request.param:
+            (folder / "bin" / "helm").symlink_to(program())
+        it = Installed(Kube.of(own), own, folder, request.param)
+        it.do("Install" + it.how)
         yield it
 
 
 @pytest.fixture
 def users(installed: Installed, host: Path) -> Iterator[tuple[Sandboxes, Path]]:
     """Sandboxes in a namespace of a user's, and a directory that is allowed there."""
-    name, root = f"user-{host.name.replace('_', '-').lower()}", host / "shared"
+    name, root = f"user-{uuid.uuid4().hex[:8]}", host / "shared"
     root.mkdir(mode=0o777)
     root.chmod(0o777)
     installed.kube.set_allowlist(f"- {root}\n")
@@ -142,15 +154,22 @@ def test_sandboxes_run_on_without_it_and_it_finds_them_as_they_are(
     sandboxes.apply("stays", host_volume(root))
     before = sandboxes.wait_ready("stays")
     pod = sandboxes.pod("stays")
-    installed.do("Remove")
-    assert installed.kube.find("namespace", OPERATOR_NAMESPACE) is None
+    installed.do("Remove" + installed.how)
+    assert installed.kube.find("deployment", "sandmount-operator", OPERATOR_NAMESPACE) is None
     assert sandboxes.get("stays")["status"] == before["status"]
 
     log = AuditLog.of(installed.cluster)
-    installed.kube.run("apply", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
-    installed.kube.set_allowlist(f"- {root}\n")
-    installed.kube.run("apply", "-k", str(MANIFESTS / "overlays" / "production"))
-    assert installed.kube.allowlist() == f"- {root}\n", "manifests must never replace an admin's list"
+    own: Json = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": ALLOWLIST_NAME, "namespace": OPERATOR_NAMESPACE},
+        "data": {"allowed_host_paths": f"- {root}\n"},
+    }
+    if not installed.how:  # Helm leaves namespace and list
+        installed.kube.run("apply", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
+        assert webhook.fed(installed.kube, own, "apply").returncode == 0
+    installed.do("Install" + installed.how, but="examples/allowlist.yaml")
+    assert installed.kube.allowlist() == f"- {root}\n", "installing must never replace an admin's list"
     installed.roll_out()
     wait_until("it is ready", lambda: installed.at("/readyz") == "ok\n", 30)
     assert log.writes(sandboxes.namespace) == []
@@ -167,7 +186,7 @@ def test_without_its_crd_it_is_not_ready_and_says_why_and_goes_on_when_it_is_bac
         def says_so() -> bool:
             name = installed.operator_pod()["metadata"]["name"]
             done = installed.kube.exec(name, OPERATOR_NAMESPACE, "python3", "-c", look)
-            return done.stdout == f"503 waiting for the CRD {SANDBOXES}\n\n"
+            return done.stdout.startswith(f"503 waiting for the CRD {SANDBOXES}, which is not installed")
 
         wait_until("it says that it waits for the CRD", says_so, 90)
     finally:

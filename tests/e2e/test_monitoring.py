@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster import Cluster, ClusterError
-from tests.cluster.local.cluster import LocalCluster
+from tests.cluster import ClusterError
+from tests.cluster.choose import cache_folder
 from tests.support import Json, Kube, OperatorProcess, wait_until
 from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.installation import MANIFESTS, REPOSITORY
@@ -35,12 +35,11 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def programs(cluster: Cluster) -> Path:
+def programs() -> Path:
     """The folder with prometheus and promtool, unpacked and not installed, so that no service starts."""
     if there := shutil.which("prometheus"):
         return Path(there).parent
-    assert isinstance(cluster, LocalCluster), "prometheus is not on this machine"
-    target = cluster.layout.cache.resolve() / "prometheus"
+    target = cache_folder(os.environ) / "bin" / "prometheus"
     if not (target / "usr" / "bin" / "promtool").exists():
         target.mkdir(parents=True, exist_ok=True)
         for argv in (["apt-get", "update"], ["apt-get", "download", "prometheus"]):

@@ -106,8 +106,11 @@ def test_a_scrape_shows_what_was_done_and_what_there_is(
     assert value(now, "sandmount_allowlist_allows_all") == 0
     assert value(now, "sandmount_queue_depth") == 0
 
-    seen = Counter((w.verb, w.what, str(w.code)) for w in log.requests(operator.user) if w.is_write)
-    assert requests(now) - before == seen
+    def all_are_counted() -> bool:
+        seen = Counter((w.verb, w.what, str(w.code)) for w in log.requests(operator.user) if w.is_write)
+        return requests(scrape(base)) - before == seen
+
+    wait_until("every write in the audit log is counted", all_are_counted, 15)
 
     with operator.log.open("rb") as file:
         file.seek(begun)
@@ -115,14 +118,6 @@ def test_a_scrape_shows_what_was_done_and_what_there_is(
     decisions = [line["decision"] for line in lines if line["logger"] == "sandmount.decisions"]
     told = {(d["sandbox"], d["decision"], d["path"]) for d in decisions if d["namespace"] == here}
     assert told == {("granted", "granted", str(shared)), ("denied", "denied", "/etc")}
-
-
-def test_it_is_alive_and_ready_when_the_api_server_was_away(base: str, cluster: Cluster) -> None:
-    assert ask(f"{base}/healthz") == (200, "ok\n")
-    assert ask(f"{base}/readyz") == (200, "ok\n")
-    cluster.restart("kube-apiserver")
-    assert ask(f"{base}/healthz") == (200, "ok\n")
-    assert ask(f"{base}/readyz") == (200, "ok\n")
 
 
 def test_it_is_alive_and_not_ready_until_there_is_a_list_to_decide_by(base: str, operator: OperatorProcess) -> None:

@@ -48,7 +48,7 @@ def install(kube: Kube) -> Before:
         )
     kube.run("apply", "--server-side", "--force-conflicts", "-k", str(CRDS))
     kube.run("wait", "--for=condition=Established", f"crd/{SANDBOXES}", "--timeout=30s")
-    kube.apply(manifests(kube, allowlist=before.allowlist is None))
+    kube.apply(manifests(kube))
     wait_until("the rights of the operator's ServiceAccount", lambda: has_rights(kube), RIGHTS_SECONDS)
     return before
 
@@ -71,7 +71,7 @@ def put_back(kube: Kube, before: Before) -> None:
     if not before.crd:
         kube.delete("crd", SANDBOXES)
     if not before.namespace:
-        listed = {"apiVersion": "v1", "kind": "List", "items": manifests(kube, allowlist=True)}
+        listed = {"apiVersion": "v1", "kind": "List", "items": manifests(kube)}
         kube.feed(json.dumps(listed), "delete", "--ignore-not-found", "--wait=false", "-f", "-")
     elif before.allowlist is None:
         kube.delete("configmap", ALLOWLIST_NAME, OPERATOR_NAMESPACE)
@@ -85,11 +85,10 @@ def is_ending(kube: Kube) -> bool:
     return found is not None and "deletionTimestamp" in found["metadata"]
 
 
-def manifests(kube: Kube, *, allowlist: bool) -> list[Json]:
-    """The objects of manifests/ without the Deployment, and with or without the allowlist."""
-    left_out = {"Deployment"} if allowlist else {"Deployment", "ConfigMap"}
+def manifests(kube: Kube) -> list[Json]:
+    """The objects of manifests/ without the Deployment."""
     rendered = yaml.safe_load_all(kube.run("kustomize", str(MANIFESTS)))
-    return [item for item in rendered if item["kind"] not in left_out]
+    return [item for item in rendered if item["kind"] != "Deployment"]
 
 
 def has_rights(kube: Kube) -> bool:

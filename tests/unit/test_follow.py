@@ -188,3 +188,18 @@ def test_delays_grow_while_watches_end_at_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     asyncio.run(run())
     assert slept[:5] == [0.001, 0.002, 0.004, 0.004, 0.004]
+
+
+async def test_it_gives_a_sign_of_life_before_each_attempt_also_while_the_server_is_away() -> None:
+    """Or an API server that is away would get the operator killed."""
+    away = Transient("away")
+    api = Scripted([[away], [away], [page(10, "a")]], [[event("ADDED", "b", 11)], [away]])
+    told = Told(api)
+    asked_before: list[int] = []
+    told.follower.pulse.beat = lambda: asked_before.append(len(api.asked))  # type: ignore[method-assign]
+    task = asyncio.create_task(told.follower.run())
+    await until(lambda: len(api.asked) >= 6)
+    task.cancel()
+    assert api.asked == ["list", "list", "list", "watch 10", "watch 11", "watch 11"]
+    assert set(asked_before) >= {0, 1, 2, 4, 5}  # attempts; with 3 requests a page was told, with 4 an event
+    assert {3, 4} <= set(asked_before)

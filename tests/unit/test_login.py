@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from sandmount import login
 from sandmount.answers import Missing
 from sandmount.cluster import ApiServer
 from sandmount.login import Login, Session, proxy_for
@@ -113,3 +115,64 @@ def test_the_proxy_of_the_environment_is_looked_for_once(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert proxy_for("https://api.example:6443") == proxy
+
+
+TWO_CONTEXTS = """
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: u, user: {token: t}}]
+contexts:
+- {name: here, context: {cluster: c, user: u, namespace: team-a}}
+- {name: there, context: {cluster: c, user: u, namespace: team-b}}
+- {name: bare, context: {cluster: c, user: u}}
+current-context: here
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "namespace"),
+    [
+        (TWO_CONTEXTS, "", "team-a"),
+        (TWO_CONTEXTS, "there", "team-b"),
+        (TWO_CONTEXTS, "bare", "default"),
+        ("{", "", "default"),
+        ("a: [", "", "default"),
+        (None, "", "default"),
+    ],
+)
+def test_a_person_s_namespace_is_that_of_the_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, context: str, namespace: str
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    if text is not None:
+        kubeconfig.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    assert login.default_namespace(context) == namespace
+
+
+async def test_a_person_in_a_pod_means_the_kubeconfig_and_the_operator_its_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def account(client_configuration: Any) -> None:
+        client_configuration.host = "https://the-pod-s"
+
+    monkeypatch.setattr("kubernetes.aio.config.load_incluster_config", account)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(TWO_CONTEXTS)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+
+    async def host(context: str | None) -> str:
+        session = (await Login.now(1, context)).session
+        async with session.used() as client:
+            found = str(client.configuration.host)
+        await session.close()
+        return found
+
+    assert await host(None) == "https://the-pod-s"
+    assert await host("") == await host("there") == "http://127.0.0.1:1"
+    kubeconfig.unlink()
+    assert await host("") == "https://the-pod-s"
+    monkeypatch.setattr(login, "_OWN_NAMESPACE", tmp_path / "namespace")
+    (tmp_path / "namespace").write_text("of-the-pod\n")
+    assert login.default_namespace() == "of-the-pod"

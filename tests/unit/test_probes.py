@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from sandmount import probes
 from sandmount.health import SILENT_SECONDS, Health, Pulse
-from sandmount.metrics import Metrics
+from sandmount.metrics import Metrics, Snapshot
 from sandmount.probes import AddressError, serving
 
 LOCAL = "127.0.0.1"
@@ -81,3 +82,17 @@ async def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
         with pytest.raises(AddressError, match=f"--http-port: cannot listen on {LOCAL}:{port}"):
             async with serving(LOCAL, port, Health(list), Metrics()):
                 pass
+
+
+async def test_scrapes_in_a_row_are_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics()
+    counted = []
+    metrics.show(lambda: counted.append(1) or Snapshot())  # type: ignore[func-returns-value]
+    async with asking(Health(list), metrics) as session:
+        counted.clear()
+        for _ in range(5):
+            assert (await answer(session, "/metrics"))[0] == 200
+        assert len(counted) == 1
+        monkeypatch.setattr(probes, "SAME_SECONDS", 0.0)
+        await answer(session, "/metrics")
+        assert len(counted) == 2
