@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import yaml
 from kubernetes.aio import client, config
-from yaml import YAMLError
 
 from sandmount import __version__
 
@@ -73,9 +74,8 @@ class Login:
 
     @classmethod
     async def now(cls, connections: int, context: str | None = None) -> "Login":
-        """Reads the credentials: this Pod's, or outside of one those of KUBECONFIG's current context.
+        """Reads the credentials: those of a context of KUBECONFIG if one is named, else this Pod's, else KUBECONFIG's.
 
-        A ``context`` asks for KUBECONFIG's first, as kubectl does; an empty one for the current.
         Raises NoClusterError when there are none that can be used.
         """
         return cls(Session(await _api_client(connections, context)), connections, context)
@@ -94,8 +94,8 @@ class Login:
 
 async def _api_client(connections: int, context: str | None = None) -> client.ApiClient:
     settings = client.Configuration()
-    if context or (context is not None and has_kubeconfig()):
-        await _load_kubeconfig(settings, context or None)
+    if context:
+        await _load_kubeconfig(settings, context)
     else:
         try:
             config.load_incluster_config(client_configuration=settings)
@@ -116,21 +116,30 @@ def proxy_for(host: str) -> str | None:
     return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
 
 
-def has_kubeconfig() -> bool:
-    """Whether there is one, so that a person in a Pod means it and not the Pod's account."""
-    return any(Path(part).expanduser().exists() for part in _kubeconfig().split(os.pathsep) if part)
+def chosen(context: str = "") -> tuple[str, str]:
+    """A person's context, the named one or the current, and its namespace, as kubectl has them.
+
+    The first file of KUBECONFIG that says something wins. Without one, no context (so the Pod's account, if this is a
+    Pod, and the Pod's namespace). The namespace is ``default`` where none is named.
+    """
+    configs = [found for part in _kubeconfig().split(os.pathsep) if part for found in _read(Path(part).expanduser())]
+    if not configs and not context:
+        own = _OWN_NAMESPACE
+        return "", own.read_text(encoding="utf-8").strip() if own.exists() else "default"
+    name = context or next((str(c["current-context"]) for c in configs if c.get("current-context")), "")
+    contexts = (item for c in configs for item in c.get("contexts") or () if isinstance(item, dict))
+    found = next((item.get("context") for item in contexts if item.get("name") == name), None)
+    return name, str((found or {}).get("namespace") or "default")
 
 
-def default_namespace(context: str = "") -> str:
-    """The namespace of the context, or of the current one, as kubectl takes it; ``default`` where none is named."""
-    if not has_kubeconfig() and _OWN_NAMESPACE.exists():
-        return _OWN_NAMESPACE.read_text(encoding="utf-8").strip()
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """One of KUBECONFIG's files, if it is one; what is wrong with it is said when it is used."""
     try:
-        contexts, active = config.list_kube_config_contexts(config_file=_kubeconfig())
-    except (config.ConfigException, OSError, YAMLError):
-        return "default"
-    found = next((c for c in contexts if c["name"] == context), active)
-    return str(found["context"].get("namespace") or "default")
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    if isinstance(found, dict):
+        yield found
 
 
 def _kubeconfig() -> str:

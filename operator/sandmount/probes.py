@@ -10,6 +10,8 @@ from prometheus_client import exposition
 from sandmount.health import Health
 from sandmount.metrics import Metrics
 
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
 SAME_SECONDS = 1.0
 """A scrape within this time of another gets the same: whoever asks all the time must not keep the event loop busy."""
 
@@ -48,22 +50,23 @@ def application(health: Health, metrics: Metrics) -> web.Application:
     async def readyz(_: web.Request) -> web.Response:
         return _answer([f"waiting for {what}" for what in health.missing()])
 
-    made_at: dict[str, tuple[float, bytes]] = {}
+    made: dict[str, tuple[float, bytes]] = {}
 
     async def scrape(request: web.Request) -> web.Response:
-        encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        accepted = OPENMETRICS if "application/openmetrics-text" in request.headers.get("Accept", "") else ""
+        encode, content_type = exposition.choose_encoder(accepted)  # never of what the client wrote: it is kept
         now = asyncio.get_running_loop().time()
-        begun, body = made_at.get(content_type, (-SAME_SECONDS, b""))
+        begun, body = made.get(accepted, (-SAME_SECONDS, b""))
         if now - begun >= SAME_SECONDS:
             body = encode(metrics.registry)
-            made_at[content_type] = now, body
+            made[accepted] = now, body
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    made = web.Application()
-    made.router.add_get("/healthz", healthz)
-    made.router.add_get("/readyz", readyz)
-    made.router.add_get("/metrics", scrape)
-    return made
+    found = web.Application()
+    found.router.add_get("/healthz", healthz)
+    found.router.add_get("/readyz", readyz)
+    found.router.add_get("/metrics", scrape)
+    return found
 
 
 def _answer(wrong: list[str]) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ def bounds() -> Iterator[tuple[str, str]]:
 
 
 def rules() -> Iterator[tuple[str, str]]:
-    """Path of the field that an error names, and message, of each CEL rule."""
+    """Path of the field that an error names, and each message, of each CEL rule."""
     for path, schema in nodes(root()):
         for rule in schema.get("x-kubernetes-validations", ()):
-            yield (path + rule.get("fieldPath", "")).lstrip("."), rule["message"]
+            field = (path + rule.get("fieldPath", "")).lstrip(".")
+            chosen = re.findall('"([^"]+)"', rule.get("messageExpression", ""))
+            yield from ((field, message) for message in chosen or [rule["message"]])

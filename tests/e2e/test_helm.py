@@ -155,3 +155,11 @@ def test_prometheus_finds_the_objects_by_labels_of_one_s_own(helm: Path) -> None
     found = rendered(helm, {"monitoring": {"enabled": True, "labels": {"release": "prometheus"}}})
     for kind in ("ServiceMonitor", "PrometheusRule"):
         assert found[kind, "sandmount-operator"]["metadata"]["labels"]["release"] == "prometheus"
+
+
+@pytest.mark.parametrize("nobody", [[], None])
+def test_nobody_who_may_read_the_metrics_is_nobody(helm: Path, nobody: Any) -> None:
+    """An empty `from` of a NetworkPolicy is everybody."""
+    found = rendered(helm, {"networkPolicy": {"metricsFrom": nobody}})
+    [rule] = found["NetworkPolicy", "sandmount-operator"]["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == [9443]

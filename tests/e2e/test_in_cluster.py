@@ -168,7 +168,7 @@ def test_sandboxes_run_on_without_it_and_it_finds_them_as_they_are(
     if not installed.how:  # Helm leaves namespace and list
         installed.kube.run("apply", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
         assert webhook.fed(installed.kube, own, "apply").returncode == 0
-    installed.do("Install" + installed.how, but="examples/allowlist.yaml")
+    installed.do("Install" + installed.how, but="allowlist.yaml")
     assert installed.kube.allowlist() == f"- {root}\n", "installing must never replace an admin's list"
     installed.roll_out()
     wait_until("it is ready", lambda: installed.at("/readyz") == "ok\n", 30)

@@ -95,6 +95,10 @@ def test_mistakes_are_told_in_a_line(sandbox_command: Run, sandboxes: Sandboxes)
     for command in ("why", "shell"):
         done = sandbox_command(command, "nothing")
         assert (done.returncode, done.stderr) == (1, f'Error: there is no Sandbox "nothing" in namespace "{here}"\n')
+    for name in ("", "a/status", "-x"):
+        done = sandbox_command("why", "--", name)
+        assert done.returncode == 2
+        assert "is no name of a Sandbox" in done.stderr
     done = sandbox_command("ls", "--context", "nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stderr

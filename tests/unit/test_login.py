@@ -131,27 +131,33 @@ current-context: here
 
 
 @pytest.mark.parametrize(
-    ("text", "context", "namespace"),
+    ("files", "asked", "found"),
     [
-        (TWO_CONTEXTS, "", "team-a"),
-        (TWO_CONTEXTS, "there", "team-b"),
-        (TWO_CONTEXTS, "bare", "default"),
-        ("{", "", "default"),
-        ("a: [", "", "default"),
-        (None, "", "default"),
+        ([TWO_CONTEXTS], "", ("here", "team-a")),
+        ([TWO_CONTEXTS], "there", ("there", "team-b")),
+        ([TWO_CONTEXTS], "bare", ("bare", "default")),
+        ([TWO_CONTEXTS], "nowhere", ("nowhere", "default")),
+        ([TWO_CONTEXTS.replace("current-context: here", "")], "there", ("there", "team-b")),
+        ([TWO_CONTEXTS.replace("current-context: here", "")], "", ("", "default")),
+        (["current-context: there", TWO_CONTEXTS], "", ("there", "team-b")),
+        ([TWO_CONTEXTS, TWO_CONTEXTS.replace("team-a", "late").replace("t: here", "t: there")], "", ("here", "team-a")),
+        (["{", "", TWO_CONTEXTS], "", ("here", "team-a")),
+        (["a: ["], "", ("", "default")),
+        ([], "", ("", "default")),
     ],
 )
-def test_a_person_s_namespace_is_that_of_the_context(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, context: str, namespace: str
+def test_a_person_s_context_and_namespace_are_kubectl_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], asked: str, found: tuple[str, str]
 ) -> None:
-    kubeconfig = tmp_path / "kubeconfig"
-    if text is not None:
-        kubeconfig.write_text(text)
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    assert login.default_namespace(context) == namespace
+    paths = [tmp_path / f"config-{number}" for number in range(len(files))]
+    for path, text in zip(paths, files, strict=True):
+        path.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", ":".join(map(str, [tmp_path / "missing", *paths])))
+    monkeypatch.setattr(login, "_OWN_NAMESPACE", tmp_path / "no-pod")
+    assert login.chosen(asked) == found
 
 
-async def test_a_person_in_a_pod_means_the_kubeconfig_and_the_operator_its_account(
+async def test_a_named_context_is_kubeconfig_s_and_else_a_pod_is_its_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def account(client_configuration: Any) -> None:
@@ -170,9 +176,9 @@ async def test_a_person_in_a_pod_means_the_kubeconfig_and_the_operator_its_accou
         return found
 
     assert await host(None) == "https://the-pod-s"
-    assert await host("") == await host("there") == "http://127.0.0.1:1"
+    assert await host(login.chosen()[0]) == await host("there") == "http://127.0.0.1:1"
     kubeconfig.unlink()
-    assert await host("") == "https://the-pod-s"
+    assert await host(login.chosen()[0]) == "https://the-pod-s"
     monkeypatch.setattr(login, "_OWN_NAMESPACE", tmp_path / "namespace")
     (tmp_path / "namespace").write_text("of-the-pod\n")
-    assert login.default_namespace() == "of-the-pod"
+    assert login.chosen() == ("", "of-the-pod")

@@ -1,7 +1,7 @@
 """kubectl sandbox ls and paths: the rows."""
 
 from sandmount.allowlist import Allowlist, BadItem, Entry
-from sandmount.people.listing import paths, sandboxes
+from sandmount.people.listing import exceptions, paths, sandboxes
 from tests.unit.builders import NOW
 from tests.unit.test_people_story import READY, ago, condition, sandbox
 
@@ -52,3 +52,21 @@ def test_no_root_every_root_and_no_list_are_said_in_words() -> None:
     assert paths(Allowlist("1", allows_all=True), "a") == "Every host path may be mounted: the allowlist is []"
     broken = Allowlist("1", unusable=("AllowlistMissing", "there is no ConfigMap"))
     assert paths(broken, "a") == "No host path may be mounted: there is no ConfigMap"
+
+
+def test_what_lies_inside_a_root_and_is_closed_is_said() -> None:
+    allowlist = Allowlist(
+        "1",
+        (
+            Entry("/data", 1, read_only=True),
+            Entry("/data/theirs", 2, namespaces=("other",)),
+            Entry("/srv/theirs", 3, namespaces=("other",)),
+        ),
+        (BadItem(4, "bad", "/data/bad"), BadItem(5, "worse")),
+    )
+    assert list(exceptions(allowlist, "team-a")) == [
+        "Not at or below /data/bad",
+        "Not at or below /data/theirs",
+        "2 items of the allowlist have a mistake in them and grant nothing",
+    ]
+    assert list(exceptions(Allowlist("1", (Entry("/data", 1),)), "team-a")) == []

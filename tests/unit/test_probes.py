@@ -93,6 +93,13 @@ async def test_scrapes_in_a_row_are_made_once_a_second(monkeypatch: pytest.Monke
         for _ in range(5):
             assert (await answer(session, "/metrics"))[0] == 200
         assert len(counted) == 1
+        for number in range(20):
+            accepted = {"Accept": f"application/openmetrics-text; version=2.{number}x"}
+            async with session.get("/metrics", headers=accepted) as response:
+                assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert len(counted) == 2, "whatever a client writes, there are two formats"
+        counted.clear()
+        counted.append(1)
         monkeypatch.setattr(probes, "SAME_SECONDS", 0.0)
         await answer(session, "/metrics")
         assert len(counted) == 2

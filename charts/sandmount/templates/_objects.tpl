@@ -12,7 +12,11 @@
 {{- $more := ternary $root.Values.monitoring.labels dict (hasPrefix "monitoring" $file) }}
 {{- $_ := set $object.metadata "labels" (merge (dict "app.kubernetes.io/part-of" "sandmount") $more ($object.metadata.labels | default dict)) }}
 {{- if eq $file "base-networkpolicy" }}
-{{- $_ := set (index $object.spec.ingress 0) "from" $root.Values.networkPolicy.metricsFrom }}
+{{- with $root.Values.networkPolicy.metricsFrom }}
+{{- $_ := set (index $object.spec.ingress 0) "from" . }}
+{{- else }}{{/* an empty from would mean everybody */}}
+{{- $_ := set $object.spec "ingress" (rest $object.spec.ingress) }}
+{{- end }}
 {{- end }}
 ---
 {{ toYaml $object }}

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from sandmount import __version__, listfile
 from sandmount.answers import Json, Missing, Transient, Unanswered, words
 from sandmount.api import CONTAINER, GROUP, PLURAL
 from sandmount.cluster import ApiServer
-from sandmount.login import NoClusterError, default_namespace
+from sandmount.login import NoClusterError, chosen
 from sandmount.people import listing
 from sandmount.people.story import headline, story
 from sandmount.settings import EmptyAllowlist, Settings
@@ -20,6 +21,13 @@ from sandmount.settings import EmptyAllowlist, Settings
 _DEFAULTS = Settings()
 SHELL = "command -v bash >/dev/null 2>&1 && exec bash; exec sh"
 T = TypeVar("T")
+
+
+def _name(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Refuses what no Sandbox can be called: it would be another path of the API server's."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text):
+        raise click.BadParameter(f"{text!r} is no name of a Sandbox: lower-case letters, digits, '-' and '.'")
+    return text
 
 
 def _where(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +47,8 @@ def main() -> None:
 @_where
 def ls(*, all_namespaces: bool, namespace: str | None, context: str) -> None:
     """List Sandboxes."""
-    place = None if all_namespaces else namespace or default_namespace(context)
+    context, own = chosen(context)
+    place = None if all_namespaces else namespace or own
     found = _asked(context, lambda api: api.list_sandboxes(place))
     if isinstance(found, Missing):
         raise click.ClickException(f"this cluster has no Sandboxes: the CRD {PLURAL}.{GROUP} is not installed")
@@ -51,11 +60,12 @@ def ls(*, all_namespaces: bool, namespace: str | None, context: str) -> None:
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", callback=_name)
 @_where
 def why(name: str, *, namespace: str | None, context: str) -> None:
     """Tell the story of one Sandbox, from its spec to what its Pod last met with."""
-    key = namespace or default_namespace(context), name
+    context, own_namespace = chosen(context)
+    key = namespace or own_namespace, name
 
     async def gather(api: ApiServer) -> tuple[Json | Unanswered, Json | Unanswered, list[Json] | Unanswered]:
         return await asyncio.gather(api.get_sandbox(key), api.get_pod(key), api.list_events_about(key))
@@ -63,27 +73,32 @@ def why(name: str, *, namespace: str | None, context: str) -> None:
     sandbox, pod, events = _asked(context, gather)
     sandbox = _there(sandbox, key)
     own = pod if isinstance(pod, dict) and _owner(pod) == sandbox["metadata"]["uid"] else None
-    told = [e for e in events if _is_about(e, sandbox, own)] if isinstance(events, list) else []
-    first, *more = story(sandbox, own, told, _now(), hidden=not isinstance(pod, dict | Missing))
+    hidden = not isinstance(pod, dict | Missing)
+    told = [e for e in events if _is_about(e, sandbox, own, hidden=hidden)] if isinstance(events, list) else []
+    first, *more = story(sandbox, own, told, _now(), hidden=hidden)
     click.secho(first, bold=True)
     for line in more:
         click.echo(line)
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", callback=_name)
 @click.option("--command", "-c", default=SHELL, help="What the shell runs; a shell to type in when not given.")
 @_where
 def shell(name: str, *, command: str, namespace: str | None, context: str) -> None:
     """Open a shell in a Sandbox; needs the right to exec in Pods."""
-    key = namespace or default_namespace(context), name
+    context, own_namespace = chosen(context)
+    key = namespace or own_namespace, name
     sandbox = _there(_asked(context, lambda api: api.get_sandbox(key)), key)
     if not (sandbox.get("status") or {}).get("podName"):
         raise click.ClickException(headline(sandbox, _now()))
     terminal = ["-it"] if os.isatty(0) and os.isatty(1) else ["-i"]
-    chosen = [f"--context={context}"] if context else []
-    argv = ["kubectl", *chosen, "exec", *terminal, "-n", key[0], name, "-c", CONTAINER, "--", "sh", "-c", command]
-    os.execvp("kubectl", argv)  # noqa: S606, S607 - the user's own, as a plugin of which this runs
+    place = [f"--context={context}"] if context else []
+    argv = ["kubectl", *place, "exec", *terminal, "-n", key[0], name, "-c", CONTAINER, "--", "sh", "-c", command]
+    try:
+        os.execvp("kubectl", argv)  # noqa: S606, S607 - the user's own, as a plugin of which this runs
+    except OSError as error:
+        raise click.ClickException(f"kubectl cannot be run: {error.strerror}") from error
 
 
 @main.command()
@@ -104,7 +119,8 @@ def paths(
     *, operator_namespace: str, allowlist_name: str, empty_allowlist: str | None, namespace: str | None, context: str
 ) -> None:
     """Show which host paths the Sandboxes of a namespace may mount; needs the right to read the allowlist."""
-    place = namespace or default_namespace(context)
+    context, own = chosen(context)
+    place = namespace or own
     found = _asked(context, lambda api: api.get_config_map(operator_namespace, allowlist_name))
     config_map = None if isinstance(found, Missing) else _answered(found)
     allowlist = listfile.load(config_map, EmptyAllowlist(empty_allowlist or EmptyAllowlist.ALLOW))
@@ -115,6 +131,8 @@ def paths(
         click.echo(shown)
     else:
         _print_table(shown)
+    for line in listing.exceptions(allowlist, place):
+        click.echo(line)
 
 
 def _asked(context: str, ask: Callable[[ApiServer], Awaitable[T] | Coroutine[Any, Any, T]]) -> T:
@@ -151,9 +169,13 @@ def _owner(pod: Json) -> str | None:
     return next((o["uid"] for o in owners if o.get("controller")), None)
 
 
-def _is_about(event: Json, sandbox: Json, pod: Json | None) -> bool:
-    uids = {sandbox["metadata"]["uid"], pod["metadata"]["uid"] if pod else ""}
-    return (event.get("involvedObject") or {}).get("uid") in uids
+def _is_about(event: Json, sandbox: Json, pod: Json | None, *, hidden: bool) -> bool:
+    """Of a Pod that may not be seen, the name and the time have to do: its Events may be seen all the same."""
+    about, own = event.get("involvedObject") or {}, sandbox["metadata"]
+    if about.get("uid") and about["uid"] in {own["uid"], pod["metadata"]["uid"] if pod else None}:
+        return True
+    made = event["metadata"].get("creationTimestamp") or ""
+    return hidden and about.get("kind") == "Pod" and made >= own["creationTimestamp"]
 
 
 def _now() -> datetime:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sandmount import times
 from sandmount.allowlist import Allowlist
+from sandmount.paths import is_within
 from sandmount.people.words import shown, since, until
 
 DEPENDS = "The allowlist is []: every path may be mounted, or none where the operator runs with --empty-allowlist=deny"
@@ -55,6 +56,17 @@ def paths(allowlist: Allowlist, namespace: str) -> Rows | str:
     if not rows:
         return f'No host path may be mounted in namespace "{namespace}"'
     return [["AT OR BELOW", "ACCESS", "ON NODES WITH"], *rows]
+
+
+def exceptions(allowlist: Allowlist, namespace: str) -> Iterator[str]:
+    """What of those roots may not be mounted after all, and how many items of the list have a mistake in them."""
+    roots = {e.root for e in allowlist.entries if e.serves(namespace)}
+    closed = {e.root for e in allowlist.entries} - roots | {b.path for b in allowlist.bad_items if b.path}
+    for path in sorted(closed):
+        if any(is_within(path, root) for root in roots):
+            yield f"Not at or below {shown(path)}"
+    if allowlist.bad_items:
+        yield f"{len(allowlist.bad_items)} items of the allowlist have a mistake in them and grant nothing"
 
 
 def _roots(allowlist: Allowlist, namespace: str) -> Iterator[list[str]]:
