@@ -132,7 +132,7 @@ def test_a_file_at_the_root_s_place_is_not_mounted(sandboxes: Sandboxes, kube: K
     owned(host / "file", CANARY)
     kube.set_allowlist(f"- {host / 'file'}\n")
     sandboxes.apply("file", host_volume(host / "file"))
-    sandboxes.wait_reason("file", "ContainerCreating")
+    sandboxes.wait_reason("file", "FailedMount")
     assert never_ran(sandboxes.pod("file"))
 
 

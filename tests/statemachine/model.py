@@ -90,6 +90,8 @@ class Seen:
     now: datetime
     doubtful: frozenset[str] = frozenset()
     """uids of Pods that were made while a list was in force that denies them."""
+    ends: int = 0
+    """How many of its Pods have ended."""
 
     @property
     def metadata(self) -> Json:

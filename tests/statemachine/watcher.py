@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -90,6 +91,11 @@ class Watcher:
             for sandbox, told in self.told.items():
                 self._judge_story(told, by_sandbox.get(sandbox, []))
             return list(self.broken)
+
+    def ends(self) -> Counter[str]:
+        """How many Pods have ended, by the uid of their Sandbox."""
+        with self._lock:
+            return Counter(life.sandbox for life in self.lives.values() if life.ended is not None)
 
     def forget(self) -> None:
         """What is over; a uid never comes again."""

@@ -211,10 +211,12 @@ class World:
         by_name = {s["metadata"]["name"]: s for s in sandboxes}
         pod_of = {p["metadata"]["name"]: p for p in pods}
         now, doubtful = datetime.now(UTC), frozenset(self.watcher.doubtful)
-        found = {}
+        found, ends = {}, self.watcher.ends()
         for name in by_name.keys() | pod_of.keys() | self.pasts.keys():
             past = self.pasts.get(name) or Past("", now, removed=True)
-            found[name] = Seen(by_name.get(name), pod_of.get(name), past, self.listing, now, doubtful)
+            sandbox = by_name.get(name)
+            ended = ends[sandbox["metadata"]["uid"]] if sandbox else 0
+            found[name] = Seen(sandbox, pod_of.get(name), past, self.listing, now, doubtful, ended)
         return found
 
     def _wait_until_right(self) -> set[str]:
