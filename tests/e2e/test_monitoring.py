@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -22,16 +21,10 @@ from tests.cluster.choose import cache_folder
 from tests.support import Json, Kube, OperatorProcess, wait_until
 from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.installation import MANIFESTS, REPOSITORY
+from tests.support.ports import free_port
 
 RULES = MANIFESTS / "monitoring" / "prometheusrule.yaml"
 DASHBOARD = REPOSITORY / "docs" / "grafana-dashboard.json"
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -17,6 +16,7 @@ from tests.cluster import Cluster
 from tests.support import OperatorProcess, wait_until
 from tests.support.audit import AuditLog
 from tests.support.fixtures import Sandboxes, host_volume
+from tests.support.ports import LOCAL, free_port
 
 pytestmark = pytest.mark.usefixtures("no_traceback")
 
@@ -27,14 +27,12 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 @pytest.fixture
 def base(operator: OperatorProcess) -> Iterator[str]:
     """Where an operator that was started anew answers; afterwards it runs as before."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    chosen = {"HTTP_ADDRESS": "127.0.0.1", "HTTP_PORT": str(port), "LOG_FORMAT": "json"}
+    port = free_port()
+    chosen = {"HTTP_ADDRESS": LOCAL, "HTTP_PORT": str(port), "LOG_FORMAT": "json"}
     try:
         with operator.away():
             operator.settings |= {f"SANDMOUNT_{name}": value for name, value in chosen.items()}
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://{LOCAL}:{port}"
     finally:
         operator.kill()
         for name in SETTINGS:

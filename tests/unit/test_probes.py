@@ -11,15 +11,7 @@ from sandmount import probes
 from sandmount.health import SILENT_SECONDS, Health, Pulse
 from sandmount.metrics import Metrics, Snapshot
 from sandmount.probes import AddressError, serving
-
-LOCAL = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind((LOCAL, 0))
-        return int(found.getsockname()[1])
+from tests.support.ports import LOCAL, free_port
 
 
 @asynccontextmanager

@@ -16,18 +16,12 @@ from sandmount import webhook as module
 from sandmount.admission import UNCHECKED, Answer
 from sandmount.certificates import Serving
 from sandmount.webhook import MAX_CONNECTIONS, MAX_REVIEW, READ_AT_ONCE, Webhook
+from tests.support.ports import free_port
 from tests.unit.builders import Json, host, raw_sandbox, roots
 from tests.unit.webhooks import HOST, of_rsa, serving, settings, stored
 
 SECONDS = 20
 """More than anything here takes."""
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def echo(review: Any) -> dict[str, Any]:
