@@ -30,6 +30,8 @@ from sandmount.trouble import Trouble, condition, ever_ran, find_trouble, is_dis
 _COLLECTORS = {"foregroundDeletion", "orphan"}
 """Finalizers of the garbage collector itself."""
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+
 SHORT = 64
 """Characters of a text that may stand in many objects, as reasons and times do."""
 
@@ -258,7 +260,7 @@ def parse_pod_events(items: Iterable[Mapping[str, Any]]) -> dict[str, Trouble]:
     for item in items:
         uid = (item.get("involvedObject") or {}).get("uid") or ""
         if item.get("reason"):
-            about.setdefault(uid, []).append((_last_seen(item), Trouble(item["reason"], item.get("message") or "")))
+            about.setdefault(uid, []).append((last_seen(item), Trouble(item["reason"], item.get("message") or "")))
     return {uid: _most_telling(found) for uid, found in about.items()}
 
 
@@ -268,10 +270,10 @@ def _most_telling(found: Sequence[tuple[datetime, Trouble]]) -> Trouble:
     return min(lately, key=lambda t: (t.message.startswith("Unable to attach or mount volumes"), t.reason, t.message))
 
 
-def _last_seen(event: Mapping[str, Any]) -> datetime:
-    """Old and new ways of writing Events keep it in different places."""
+def last_seen(event: Mapping[str, Any]) -> datetime:
+    """When an Event was seen last, else NEVER; old and new ways of writing Events keep it in different places."""
     stamps = ((event.get("series") or {}).get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return max((t for t in map(times.parse, stamps) if t), default=datetime.min.replace(tzinfo=UTC))
+    return max((t for t in map(times.parse, stamps) if t), default=NEVER)
 
 
 def _scheduled_at(status: Mapping[str, Any]) -> datetime | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sandmount import times
 from sandmount.allowlist import Allowlist
+from sandmount.memory import by_type
 from sandmount.paths import is_within
 from sandmount.people.words import shown, since, until
 
@@ -41,8 +42,8 @@ def _row(sandbox: Mapping[str, Any], now: datetime) -> list[str]:
 
 def reason(status: Mapping[str, Any]) -> str:
     """Of what matters most: that it has ended, that it rests, or whether it is ready."""
-    by_type = {c["type"]: c for c in status.get("conditions") or ()}
-    found = next((by_type[kind] for kind in ("Finished", "Paused", "Ready") if kind in by_type), None)
+    conditions = by_type(status)
+    found = next((conditions[kind] for kind in ("Finished", "Paused", "Ready") if kind in conditions), None)
     return shown(found["reason"]) if found else "-"
 
 

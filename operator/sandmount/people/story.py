@@ -5,11 +5,13 @@ operator.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sandmount import times
 from sandmount.api import CONTAINER
+from sandmount.memory import by_type
+from sandmount.observe import NEVER, last_seen
 from sandmount.people.words import shown, since, until
 
 LAST_EVENTS = 8
@@ -40,7 +42,7 @@ def headline(sandbox: Object, now: datetime) -> str:
     """What it is, and since when."""
     metadata, status = sandbox["metadata"], sandbox.get("status") or {}
     name = f"{metadata['namespace']}/{metadata['name']}"
-    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    conditions = by_type(status)
     if "deletionTimestamp" in metadata:
         return f"{name} is being deleted, {since(times.parse(metadata['deletionTimestamp']), now)}"
     if status.get("observedGeneration", -1) < metadata.get("generation", 1):
@@ -70,7 +72,7 @@ def _spec(sandbox: Object) -> Iterator[str]:
 def _volumes(sandbox: Object) -> Iterator[str]:
     status = sandbox.get("status") or {}
     granted = {v.get("name"): v for v in status.get("volumes") or ()}
-    allowed = next((c for c in status.get("conditions") or () if c["type"] == "VolumesAllowed"), None)
+    allowed = by_type(status).get("VolumesAllowed")
     for volume in (sandbox.get("spec") or {}).get("volumes") or ():
         yield f"  volume    {shown(volume.get('name'))}: {_volume(volume, granted.get(volume.get('name')))}"
     if allowed and allowed.get("status") == "False":
@@ -131,11 +133,6 @@ def _events(events: Sequence[Object], now: datetime) -> Iterator[str]:
 
 
 def _when(event: Object) -> datetime:
-    """When it was seen last; old and new ways of writing Events keep that in different places."""
-    stamps = (
-        (event.get("series") or {}).get("lastObservedTime"),
-        event.get("lastTimestamp"),
-        event.get("eventTime"),
-        event["metadata"].get("creationTimestamp"),
-    )
-    return next((t for t in map(times.parse, stamps) if t), datetime.min.replace(tzinfo=UTC))
+    """When it was seen last, or at least made."""
+    found = last_seen(event)
+    return found if found > NEVER else times.parse(event["metadata"].get("creationTimestamp")) or NEVER
