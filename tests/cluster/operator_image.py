@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 
 from tests.cluster.base import ClusterError, say
 from tests.cluster.image import PATH, architecture_of_machine, image_archive
+from tests.cluster.local.machine import apt_install
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILE = REPOSITORY / "Dockerfile"
@@ -80,25 +80,16 @@ def _kept(cache: Path, name: str, made_of: str, make: Callable[[], bytes]) -> Pa
 
 def _base() -> bytes:
     """Debian's Python and what it needs, not configured: nothing in it has to run but Python."""
-    program = _mmdebstrap()
+    if shutil.which("mmdebstrap") is None:
+        apt_install(["mmdebstrap"])
     apt = Path("/etc/apt")
     found = (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*")))
     sources = [path for path in found if path.suffix in {".list", ".sources"} and path.is_file()]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "base.tar"
         options = ["--variant=extract", f"--include={','.join(PACKAGES)}", "--format=tar"]
-        _run(program, *options, SUITE, str(target), *map(str, sources))
+        _run("mmdebstrap", *options, SUITE, str(target), *map(str, sources))
         return _without(target, LEFT_OUT)
-
-
-def _mmdebstrap() -> str:
-    if shutil.which("mmdebstrap") is None:
-        if shutil.which("apt-get") is None or os.geteuid() != 0:
-            raise ClusterError("The operator's image needs docker or mmdebstrap (Debian: mmdebstrap).")
-        say("Installing mmdebstrap")
-        _run("apt-get", "update")
-        _run("apt-get", "install", "-y", "--no-install-recommends", "mmdebstrap")
-    return "mmdebstrap"
 
 
 def _without(archive: Path, left_out: re.Pattern[str]) -> bytes:
@@ -156,8 +147,7 @@ def _tar_of_folder(folder: Path) -> bytes:
 
 
 def _run(*argv: str) -> None:
-    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(argv, capture_output=True, text=True, env=environ, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"`{' '.join(argv[:3])} ...` failed:\n{done.stderr.strip()[-2000:]}")
 

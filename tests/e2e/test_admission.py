@@ -205,21 +205,12 @@ def test_with_warn_everything_passes_and_the_same_words_are_warnings(
     sandboxes: Sandboxes, kube: Kube, asked: Path, operator: OperatorProcess
 ) -> None:
     denied = sandboxes.manifest("warned", host_volume(asked.parent), image=PINNED)
-    operator.stop()
-    operator.settings["SANDMOUNT_ADMISSION"] = "Warn"
-    operator.start()
-    operator.wait_until_working()
-    try:
+    with operator.running_with({"SANDMOUNT_ADMISSION": "Warn"}):
         said = wait_until("the webhook is asked", lambda: _warned(fed(kube, denied, "apply", "--dry-run=server")), 60)
         assert said.returncode == 0
         assert fed(kube, denied, "apply").returncode == 0
         words = sandboxes.wait_reason("warned", "HostPathNotAllowed")["message"]
         assert f"Warning: {words}" in said.stderr
-    finally:
-        operator.stop()
-        operator.settings["SANDMOUNT_ADMISSION"] = "Deny"
-        operator.start()
-        operator.wait_until_working()
 
 
 def _warned(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str] | None:

@@ -122,8 +122,6 @@ def test_an_alert_fires_when_it_should_and_only_then(
 def prometheus(programs: Path, rule_file: Path, tmp_path: Path, operator: OperatorProcess) -> Iterator[str]:
     """A Prometheus that scrapes an operator at work each second; its address."""
     port, own = free_port(), free_port()
-    with operator.away():
-        operator.settings |= {"SANDMOUNT_HTTP_ADDRESS": "127.0.0.1", "SANDMOUNT_HTTP_PORT": str(port)}
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(rule_file)],
@@ -139,20 +137,15 @@ def prometheus(programs: Path, rule_file: Path, tmp_path: Path, operator: Operat
         f"--storage.tsdb.path={tmp_path / 'data'}",
         f"--web.listen-address=127.0.0.1:{own}",
     ]
-    with (tmp_path / "log").open("wb") as log:
-        running = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "GOMAXPROCS": "1"}
-        )
-    try:
-        yield f"http://127.0.0.1:{own}"
-    finally:
-        running.terminate()
-        running.wait(20)
-        operator.kill()
-        for name in ("SANDMOUNT_HTTP_ADDRESS", "SANDMOUNT_HTTP_PORT"):
-            operator.settings.pop(name, None)
-        operator.start()
-        operator.wait_until_working()
+    probes = {"SANDMOUNT_HTTP_ADDRESS": "127.0.0.1", "SANDMOUNT_HTTP_PORT": str(port)}
+    environ = {**os.environ, "GOMAXPROCS": "1"}
+    with operator.running_with(probes), (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+        try:
+            yield f"http://127.0.0.1:{own}"
+        finally:
+            running.terminate()
+            running.wait(20)
 
 
 def ask(base: str, path: str, **parameters: str) -> Json:

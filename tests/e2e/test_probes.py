@@ -20,7 +20,6 @@ from tests.support.ports import LOCAL, free_port
 
 pytestmark = pytest.mark.usefixtures("no_traceback")
 
-SETTINGS = ("SANDMOUNT_HTTP_ADDRESS", "SANDMOUNT_HTTP_PORT", "SANDMOUNT_LOG_FORMAT", "SANDMOUNT_NAMESPACE")
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -29,16 +28,8 @@ def base(operator: OperatorProcess) -> Iterator[str]:
     """Where an operator that was started anew answers; afterwards it runs as before."""
     port = free_port()
     chosen = {"HTTP_ADDRESS": LOCAL, "HTTP_PORT": str(port), "LOG_FORMAT": "json"}
-    try:
-        with operator.away():
-            operator.settings |= {f"SANDMOUNT_{name}": value for name, value in chosen.items()}
+    with operator.running_with({f"SANDMOUNT_{name}": value for name, value in chosen.items()}):
         yield f"http://{LOCAL}:{port}"
-    finally:
-        operator.kill()
-        for name in SETTINGS:
-            operator.settings.pop(name, None)
-        operator.start()
-        operator.wait_until_working()
 
 
 def ask(url: str) -> tuple[int, str]:

@@ -135,6 +135,20 @@ class OperatorProcess:
             self.start()
             self.wait_until_working()
 
+    @contextmanager
+    def running_with(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """Inside, it works with these settings beside its own; afterwards as before, whatever was set meanwhile."""
+        before = dict(self.settings)
+        try:
+            with self.away():
+                self.settings |= settings
+            yield
+        finally:
+            self.kill()
+            self.settings = before
+            self.start()
+            self.wait_until_working()
+
     def close(self) -> None:
         """Stop it, and remove its credentials and its log."""
         self.stop()

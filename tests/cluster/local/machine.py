@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +75,21 @@ def install_missing() -> None:
     missing = missing_packages()
     if not missing:
         return
+    apt_install(missing)
+    if left := missing_packages():
+        raise ClusterError(f"Installed, but still not found: {', '.join(left)}.")
+
+
+def apt_install(packages: Sequence[str]) -> None:
+    """Install these, by Debian's names. Raises ClusterError where that cannot be done."""
     if shutil.which("apt-get") is None:
-        raise ClusterError(f"Install these, there is no apt-get here (the names are Debian's): {', '.join(missing)}.")
-    say(f"Installing {', '.join(missing)}")
+        raise ClusterError(f"Install these, there is no apt-get here (the names are Debian's): {', '.join(packages)}.")
+    say(f"Installing {', '.join(packages)}")
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for argv in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *missing]):
+    for argv in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
         done = subprocess.run(argv, capture_output=True, text=True, env=environ, check=False)
         if done.returncode:
             raise ClusterError(f"`{' '.join(argv)}` failed: {done.stderr.strip()}")
-    if left := missing_packages():
-        raise ClusterError(f"Installed, but still not found: {', '.join(left)}.")
 
 
 def refuse_second_kubelet() -> None:
