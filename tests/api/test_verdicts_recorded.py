@@ -6,6 +6,7 @@ A test with a live cluster records them anew when SANDMOUNT_RECORD is set.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -193,27 +194,34 @@ def test_the_documented_changes_make_flux_s_expressions_stricter(tmp_path: Path)
     assert [verdict.status for verdict in found] == ["Current", "Failed", "InProgress", "Failed"]
 
 
-def test_the_kustomization_puts_the_health_check_under_the_key_that_argo_cd_reads(kustomize: Kustomize) -> None:
-    assert kustomize(REPOSITORY / "manifests" / "argocd") == [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "argocd-cm", "labels": {"app.kubernetes.io/part-of": "argocd"}},
-            "data": {KEY: HEALTH_CHECK.read_text()},
-        }
-    ]
-
-
-def test_the_documented_generator_adds_the_health_check_to_the_argocd_cm_of_a_kustomization(
-    kustomize: Kustomize, tmp_path: Path
+@pytest.mark.parametrize("own", [{}, {"namespace": "argocd"}], ids=["", "with a namespace"])
+@pytest.mark.parametrize("namespace", ["", "argocd"])
+def test_the_documented_component_adds_the_health_check_to_the_argocd_cm_of_a_kustomization(
+    kustomize: Kustomize, tmp_path: Path, own: Json, namespace: str
 ) -> None:
-    ours = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": {"url": "kept"}}
+    metadata = {"name": "argocd-cm", "labels": {"app.kubernetes.io/part-of": "argocd"}, **own}
+    ours = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"url": "kept"}}
     (tmp_path / "argocd-cm.yaml").write_text(yaml.safe_dump(ours))
-    (tmp_path / "health.lua").write_text(HEALTH_CHECK.read_text())
-    (tmp_path / "kustomization.yaml").write_text("resources: [argocd-cm.yaml]\n" + documented("behavior: merge"))
-    (built,) = kustomize(tmp_path)
-    assert built["metadata"]["name"] == "argocd-cm"
+    kustomization(tmp_path, {"resources": ["argocd-cm.yaml"], **({"namespace": namespace} if namespace else {})})
+    [built] = kustomize(tmp_path)  # and nothing else
+    where = {"namespace": "argocd"} if namespace or own else {}
+    assert built["metadata"] == metadata | where
     assert built["data"] == {"url": "kept", KEY: HEALTH_CHECK.read_text()}
+
+
+def test_a_kustomization_without_an_argocd_cm_is_told_so(kustomize: Kustomize, tmp_path: Path) -> None:
+    kustomization(tmp_path, {})
+    with pytest.raises(AssertionError, match=r"nothing selected by ConfigMap.*argocd-cm"):
+        kustomize(tmp_path)
+
+
+def kustomization(folder: Path, content: Json) -> None:
+    """An admin's, with the component as the document adds it."""
+    component = os.path.relpath(HEALTH_CHECK.parent, folder.resolve())
+    added = documented("components: [manifests/argocd]").replace("manifests/argocd", component)
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content) if content else "")
+    with (folder / "kustomization.yaml").open("a") as file:
+        file.write(added)
 
 
 def test_no_file_of_the_go_module_names_where_modules_come_from() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -11,14 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sandmount import times
+from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
+from tests.helm.program import program
 from tests.support import Json, Kube, OperatorProcess, wait_until
 from tests.support.fixtures import Sandboxes, host_volume
+from tests.support.installation import REPOSITORY
 from tests.support.kubectl import MANAGER
 from tests.verdicts import live
+from tests.verdicts.verdicts import HEALTH_CHECK
 
+HEALTH_KEY = "resource.customizations.health.sandmount.dev_Sandbox"
 NAME = "trial"
 SLOW_TO_END = ["sh", "-c", "trap 'sleep 12; exit 0' TERM; while :; do sleep 0.1; done"]
 NEVER_READY = {"exec": {"command": ["false"]}, "periodSeconds": 1}
@@ -218,3 +227,48 @@ def test_pruning_takes_a_sandbox_that_is_no_longer_in_git_and_its_pod(stage: Sta
     stage.kube.feed(text, "apply", *where, "-l", "in=git", "--prune", allow, "-f", "-")
     stage.kube.run("wait", "--for=delete", f"sbx/{NAME}", f"pod/{NAME}", *where, "--timeout=60s")
     assert stage.kube.find(SANDBOXES, "other", stage.sandboxes.namespace) is not None
+
+
+def documented(part: str) -> str:
+    """The one command of docs/gitops.md, or option of one, that has this in it."""
+    text = (REPOSITORY / "docs" / "gitops.md").read_text()
+    [found] = [b for b in re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE) if part in b]
+    return str(found)
+
+
+@pytest.fixture
+def shell(cluster: Cluster, kube: Kube) -> Callable[[str], str]:
+    """Runs commands from the repository's folder, with kubectl set to the cluster, and returns what they print."""
+    path = f"{kube.binary.parent}:{program().parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
+
+    def run(command: str) -> str:
+        argv = ["bash", "-e", "-o", "pipefail", "-c", command]
+        done = subprocess.run(argv, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_health_check_is_patched_by_hand_into_an_argocd_cm_that_keeps_all_else(
+    namespace: str, kube: Kube, shell: Callable[[str], str]
+) -> None:
+    labels = {"app.kubernetes.io/part-of": "argocd"}
+    metadata = {"name": "argocd-cm", "namespace": namespace, "labels": labels}
+    kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"url": "kept"}})
+    shell(documented("kubectl patch configmap argocd-cm").replace("-n argocd ", f"-n {namespace} "))
+    found = kube.get("configmap", "argocd-cm", namespace)
+    assert found["metadata"]["labels"] == labels
+    assert found["data"] == {"url": "kept", HEALTH_KEY: HEALTH_CHECK.read_text()}
+
+
+def test_helm_takes_the_documented_option_for_the_key_that_argo_cd_reads(
+    tmp_path: Path, shell: Callable[[str], str]
+) -> None:
+    """Argo CD's chart writes ``configs.cm`` into argocd-cm; this one prints it."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "Chart.yaml").write_text("{apiVersion: v2, name: prints, version: 0.0.1}")
+    (tmp_path / "templates" / "cm.yaml").write_text("data: {{ toJson .Values.configs.cm }}")
+    printed = shell(f"helm template prints {tmp_path} {documented('--set-file')}")
+    assert yaml.safe_load(printed)["data"] == {HEALTH_KEY: HEALTH_CHECK.read_text()}
