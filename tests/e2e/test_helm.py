@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ BASE: Json = {
     "policy": False,
     "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": None, "memory": "512Mi"}},
 }
+EXTRAS = {"monitoring": "monitoring", "dashboard": "grafana"}
+"""What the chart adds by a value, and the component of the manifests that does the same."""
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +72,22 @@ def test_the_chart_renders_to_the_objects_of_the_manifests(kube: Kube, helm: Pat
         assert found[key] == item, key
 
 
+def test_monitoring_and_dashboard_are_those_of_the_components(kube: Kube, helm: Path, tmp_path: Path) -> None:
+    parts = [
+        os.path.relpath(MANIFESTS / name, tmp_path.resolve()) for name in ("overlays/production", *EXTRAS.values())
+    ]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"resources": parts[:1], "components": parts[1:]}))
+    wanted = objects(kube.run("kustomize", str(tmp_path)))
+    found = rendered(helm, {value: {"enabled": True} for value in EXTRAS})
+    kinds = ("ServiceMonitor", "PrometheusRule", "ConfigMap")
+    extras = [{key: item for key, item in all_.items() if key[0] in kinds} for all_ in (wanted, found)]
+    assert extras[0] == extras[1]
+    assert [kind for kind, _ in sorted(extras[0])] == sorted(kinds)
+
+
 def test_every_namespace_is_the_release_s(helm: Path) -> None:
-    text = render(helm, {"monitoring": {"enabled": True}, "allowedHostPaths": ["/srv"]}, "elsewhere").stdout
+    values = {"monitoring": {"enabled": True}, "dashboard": {"enabled": True}, "allowedHostPaths": ["/srv"]}
+    text = render(helm, values, "elsewhere").stdout
     assert "sandmount-system" not in text
     assert {o["metadata"].get("namespace", "elsewhere") for o in objects(text).values()} == {"elsewhere"}
 
@@ -129,6 +146,8 @@ def test_settings_reach_the_operator(helm: Path) -> None:
         ({"admission": "deny"}, "admission"),
         ({"admission": True}, "admission"),
         ({"replicas": 2}, "replicas"),
+        ({"dashboard": {"enabled": "yes"}}, "dashboard"),
+        ({"dashboard": True}, "dashboard"),
     ],
 )
 def test_a_value_that_is_wrong_is_refused_and_named(helm: Path, values: Json, words: str) -> None:

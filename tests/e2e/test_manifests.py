@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.e2e import webhook
 from tests.support import Json, Kube, OperatorProcess
 from tests.support.fixtures import Sandboxes
 from tests.support.installation import CRDS, MANIFESTS
@@ -27,6 +28,15 @@ def test_an_overlay_says_what_an_empty_list_means(kube: Kube, overlay: str, empt
     [deployment] = [o for o in rendered(kube, MANIFESTS / "overlays" / overlay) if o["kind"] == "Deployment"]
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert {e["name"]: e.get("value") for e in container["env"]}["SANDMOUNT_EMPTY_ALLOWLIST"] == empty
+
+
+def test_grafana_s_sidecar_finds_the_dashboard_by_its_label_and_reads_the_file_as_it_is(
+    kube: Kube, tmp_path: Path
+) -> None:
+    [found] = [o for o in yaml.safe_load_all(webhook.rendered(kube, tmp_path, "grafana")) if o["kind"] == "ConfigMap"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["data"] == {"sandmount.json": (MANIFESTS / "grafana" / "sandmount.json").read_text()}
+    assert webhook.fed(kube, found, "apply", "--dry-run=server").returncode == 0
 
 
 def test_the_crd_is_applied_on_its_own_so_that_removing_the_operator_removes_no_sandbox(kube: Kube) -> None:

@@ -24,7 +24,7 @@ from tests.support.installation import MANIFESTS, REPOSITORY
 from tests.support.ports import free_port
 
 RULES = MANIFESTS / "monitoring" / "prometheusrule.yaml"
-DASHBOARD = REPOSITORY / "docs" / "grafana-dashboard.json"
+DASHBOARD = MANIFESTS / "grafana" / "sandmount.json"
 
 
 @pytest.fixture(scope="module")
