@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 PLOT := $(VENV)/plot
 
-.PHONY: help demo test check unit bench bench-scale image chart cluster-up cluster-down cluster-status format requirements clean
+.PHONY: help demo test check unit bench bench-scale dashboard-picture image chart cluster-up cluster-down cluster-status format requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ bench: $(INSTALLED) ## Measure the operator beside bare Pods; beside another bui
 bench-scale: $(INSTALLED) $(PLOT)/.installed ## Measure how cost and latency grow to 10,000 Sandboxes, and plot it
 	@$(BIN)/python -m tests.bench scale --out '$(or $(OUT),build/bench-scale.json)' $(BENCH_ARGS)
 	@$(PLOT)/bin/python tests/bench/plot.py '$(or $(OUT),build/bench-scale.json)' '$(or $(PICTURE),docs/performance-scale.png)'
+
+dashboard-picture: $(INSTALLED) $(PLOT)/.installed ## Draw what the dashboard shows in a run of minutes, from the data of a real Prometheus
+	@$(BIN)/python -m tests.dashboard '$(or $(OUT),build/dashboard.json)'
+	@$(PLOT)/bin/python tests/dashboard/plot.py '$(or $(OUT),build/dashboard.json)' '$(or $(PICTURE),docs/dashboard.png)'
 
 image: ## Build the operator's image, sandmount:0.1.0: with Docker, or as build/sandmount-image.tar where there is none
 	@if docker version >/dev/null 2>&1; then docker build --tag sandmount:0.1.0 .; \
@@ -83,7 +87,7 @@ $(INSTALLED): requirements-dev.txt
 	@echo "$(CURDIR)/operator" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sandmount.pth"
 	@touch $@
 
-# Not among the development dependencies: only the plot of bench-scale needs it.
+# Not among the development dependencies: only the plots of bench-scale and of dashboard-picture need it.
 $(PLOT)/.installed: tests/bench/requirements.txt | $(INSTALLED)
 	@echo "Installing matplotlib into $(PLOT) ..."
 	@$(PYTHON) -m venv --clear $(PLOT)
