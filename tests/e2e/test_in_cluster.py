@@ -177,6 +177,35 @@ def test_sandboxes_run_on_without_it_and_it_finds_them_as_they_are(
     assert pod is not None and now is not None and now["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
+def test_an_upgrade_leaves_list_webhook_and_pods_as_they_are(
+    installed: Installed, users: tuple[Sandboxes, Path]
+) -> None:
+    """From an installation that differs, so that the operator's Pod is another one afterwards."""
+    sandboxes, root = users
+    kube = installed.kube
+    wait_until("the webhook has a certificate", lambda: "tls.crt" in webhook.secret(kube), 30)
+    webhook.introduce(kube)
+    told, secret = kube.get("validatingwebhookconfiguration", "sandmount")["webhooks"], webhook.secret(kube)
+    sandboxes.apply("stays", host_volume(root))
+    sandboxes.wait_ready("stays")
+    pod = sandboxes.pod("stays")
+    older = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--workers=3"}]'
+    kube.run("patch", DEPLOYMENT, "-n", OPERATOR_NAMESPACE, "--type=json", "-p", older)
+    installed.roll_out()
+    before = installed.operator_pod()["metadata"]["uid"]
+
+    installed.do("Upgrade" + installed.how)
+    after = installed.operator_pod()
+    assert after["metadata"]["uid"] != before
+    assert "--workers=3" not in after["spec"]["containers"][0]["args"]
+    wait_until("it is ready", lambda: installed.at("/readyz") == "ok\n", 30)
+    now = sandboxes.pod("stays")
+    assert pod is not None and now is not None and now["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert kube.allowlist() == f"- {root}\n"
+    assert kube.get("validatingwebhookconfiguration", "sandmount")["webhooks"] == told
+    assert webhook.secret(kube) == secret
+
+
 def test_without_its_crd_it_is_not_ready_and_says_why_and_goes_on_when_it_is_back(installed: Installed) -> None:
     installed.do("Remove the CRD")
     try:
@@ -214,3 +243,21 @@ def test_the_production_overlay_refuses_at_apply_what_would_not_run(
     sandboxes.wait_ready("granted")
     kube.set_allowlist("[]")
     assert sandboxes.wait_reason("granted", "HostPathNotAllowed")["status"] == "False"
+
+
+def test_all_is_removed_in_the_documented_order_and_no_pod_stays(
+    installed: Installed, users: tuple[Sandboxes, Path]
+) -> None:
+    """The last test: nothing is installed afterwards. The operator goes first, so Kubernetes alone ends the Pods."""
+    sandboxes, root = users
+    installed.kube.set_allowlist(f"- {root}\n")
+    sandboxes.apply("goes", host_volume(root))
+    sandboxes.wait_ready("goes")
+    assert sandboxes.sh("goes", "echo kept > /mnt/data/file")[0] == 0
+    installed.do("Remove" + installed.how)
+    installed.do("Remove the CRD")
+    wait_until("its Pod is gone", lambda: sandboxes.pod("goes") is None, 60)
+    assert (root / "file").read_text() == "kept\n"
+    left = installed.kube.run("get", "clusterrole,clusterrolebinding,validatingadmissionpolicy", "-o", "name")
+    left += installed.kube.run("get", "validatingwebhookconfiguration,crd", "-o", "name")
+    assert not re.search("sandmount|sandboxes", left)
