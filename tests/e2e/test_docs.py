@@ -1,11 +1,13 @@
 """Every command in the documents is run here, or is a target of the Makefile that other tests are about."""
 
+import json
 import os
 import re
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +15,13 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
+from tests.e2e.webhook import fed
 from tests.support import Kube, OperatorProcess, wait_until
+from tests.support.documents import DOCUMENTS, blocks, manifests, mistakes
 from tests.support.installation import REPOSITORY
 
-DOCUMENTS = [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*/README.md")]
+BY_HAND = ["gitops.md", "lifecycle.md", "users.md"]
+"""Documents whose commands are run one after the other, beside an operator at work."""
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLE_DIRECTORIES = (Path("/srv/sandmount-demo"), Path("/srv/sandmount-outside"))
 """Where the example manifests expect their data; made by the commands of the documents, removed by us."""
@@ -37,6 +42,12 @@ class Shell:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         (folder / "bin").mkdir()
         (folder / "bin" / "kubectl").symlink_to(cluster.kubectl)
+        for name, module in (("sandmount", "sandmount"), ("kubectl-sandbox", "sandmount.people")):
+            installed = folder / "bin" / name
+            installed.write_text(
+                f'#!/bin/sh\nPYTHONPATH={REPOSITORY / "operator"} exec {sys.executable} -m {module} "$@"\n'
+            )
+            installed.chmod(0o755)
         path = f"{folder / 'bin'}:{os.environ['PATH']}"
         self.environment = {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
         self.log = folder / "background.log"
@@ -115,17 +126,47 @@ def test_the_example_s_way_by_hand_works_line_by_line(
     operator.stop()
 
 
-@pytest.mark.parametrize("name", ["gitops.md", "lifecycle.md"])
-def test_the_commands_of_a_document_work_line_by_line(name: str, shell: Shell, operator: OperatorProcess) -> None:
+def save(document: Path, folder: Path) -> list[str]:
+    """Write each block that begins with a file's name in a comment to that file; the names."""
+    found = [(block.partition("\n")[0], block) for block in blocks(document, "yaml")]
+    named = {first.removeprefix("# "): block for first, block in found if re.fullmatch(r"# \S+\.yaml", first)}
+    for name, text in named.items():
+        (folder / name).write_text(text)
+    return list(named)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_the_commands_of_a_document_work_line_by_line(
+    name: str, shell: Shell, operator: OperatorProcess, tmp_path: Path
+) -> None:
     steps = commands(REPOSITORY / "docs" / name)
     assert len(steps) >= 7
+    for file in save(REPOSITORY / "docs" / name, tmp_path):
+        steps = [step.replace(f"-f {file}", f"-f {tmp_path / file}") for step in steps]
     EXAMPLE_DIRECTORIES[0].mkdir()
+    os.chown(EXAMPLE_DIRECTORIES[0], 1000, 1000)
     operator.start()
     operator.wait_until_working()
     operator.kube.set_allowlist(f"- {EXAMPLE_DIRECTORIES[0]}\n")
     for step in steps:
         shell.run(step)
     operator.stop()
+
+
+def test_the_api_server_takes_every_sandbox_that_a_document_shows(kube: Kube, namespace: str, tmp_path: Path) -> None:
+    for name, text in manifests().items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    done = kube.try_run("apply", "--dry-run=server", "-n", namespace, "-f", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("(server dry run)") == len(manifests()) >= 5
+
+
+def test_the_api_server_says_of_mistakes_what_the_document_says(kube: Kube, namespace: str) -> None:
+    for sandbox, words in mistakes():
+        sandbox["metadata"]["namespace"] = namespace
+        done = fed(kube, sandbox, "apply", "--dry-run=server")
+        assert done.returncode == 1, f"{json.dumps(sandbox['spec'])} is accepted"
+        assert words in done.stderr
 
 
 def test_every_make_target_in_the_documents_exists() -> None:
@@ -139,7 +180,7 @@ def test_every_make_target_in_the_documents_exists() -> None:
 def test_every_other_command_in_the_documents_is_run_above() -> None:
     known = commands(REPOSITORY / "README.md", "## On your own cluster")
     known += commands(REPOSITORY / "examples" / "host-volume-mount" / "README.md", "## By hand")
-    known += [c for name in ("gitops.md", "lifecycle.md") for c in commands(REPOSITORY / "docs" / name)]
+    known += [c for name in BY_HAND for c in commands(REPOSITORY / "docs" / name)]
     ends_the_demo = "kubectl delete namespace sandmount-demo"  # test_demo.py does the same through the API
     for document in DOCUMENTS:
         for command in commands(document):
