@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
@@ -20,7 +21,7 @@ from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.documents import DOCUMENTS, blocks, manifests, mistakes
 from tests.support.installation import REPOSITORY
 
-BY_HAND = ["gitops.md", "lifecycle.md", "users.md"]
+BY_HAND = ["admins.md", "gitops.md", "lifecycle.md", "users.md"]
 """Documents whose commands are run one after the other, beside an operator at work."""
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLE_DIRECTORIES = (Path("/srv/sandmount-demo"), Path("/srv/sandmount-outside"))
@@ -159,6 +160,17 @@ def test_the_api_server_takes_every_sandbox_that_a_document_shows(kube: Kube, na
     done = kube.try_run("apply", "--dry-run=server", "-n", namespace, "-f", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("(server dry run)") == len(manifests()) >= 5
+
+
+def test_the_api_server_takes_what_the_admins_document_shows(kube: Kube) -> None:
+    """In namespaces that there are; only their names are others."""
+    shown = blocks(REPOSITORY / "docs" / "admins.md", "yaml")
+    assert len(shown) >= 2
+    for text in shown:
+        item = yaml.safe_load(text)
+        item["metadata"]["namespace"] = "default"
+        done = fed(kube, item, "apply", "--dry-run=server")
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_api_server_says_of_mistakes_what_the_document_says(kube: Kube, namespace: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from sandmount.cli import main
-from tests.support.documents import manifests, mistakes
+from tests.support.documents import DOCUMENTS, blocks, manifests, mistakes
 from tests.support.installation import REPOSITORY
 
 ALLOWLIST = REPOSITORY / "examples" / "allowlist.yaml"
@@ -44,3 +44,21 @@ def test_a_mistake_that_the_api_server_refuses_is_one_to_the_check_too(tmp_path:
     for sandbox, words in found:
         code, said = check(json.dumps(sandbox), tmp_path)
         assert code == 2, f"{words}\n{said}"
+
+
+LISTS = {
+    f"{document.name}-{number}": text
+    for document in DOCUMENTS
+    for number, text in enumerate(blocks(document, "yaml"), start=1)
+    if "\nkind: ConfigMap\n" in text and "allowed_host_paths" in text
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_an_allowlist_that_a_document_shows_has_no_mistake(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "allowlist.yaml"
+    file.write_text(LISTS[name])
+    done = CliRunner().invoke(main, ["check", "--allowlist", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "error" not in done.output
+    assert "warning" not in done.output
