@@ -154,6 +154,24 @@ def test_the_commands_of_a_document_work_line_by_line(
     operator.stop()
 
 
+def test_the_way_to_run_one_test_works() -> None:
+    (step,) = contributing()
+    done = subprocess.run(
+        ["bash", "-c", step.replace(".venv/bin/python", sys.executable)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert " passed" in done.stdout, done.stdout + done.stderr
+
+
+def contributing() -> list[str]:
+    """What CONTRIBUTING.md has beside targets of the Makefile."""
+    return [c for c in commands(REPOSITORY / "CONTRIBUTING.md") if not c.startswith("make ")]
+
+
 def test_the_api_server_takes_every_sandbox_that_a_document_shows(kube: Kube, namespace: str, tmp_path: Path) -> None:
     for name, text in manifests().items():
         (tmp_path / f"{name}.yaml").write_text(text)
@@ -193,6 +211,7 @@ def test_every_other_command_in_the_documents_is_run_above() -> None:
     known = commands(REPOSITORY / "README.md", "## On your own cluster")
     known += commands(REPOSITORY / "examples" / "host-volume-mount" / "README.md", "## By hand")
     known += [c for name in BY_HAND for c in commands(REPOSITORY / "docs" / name)]
+    known += contributing()
     ends_the_demo = "kubectl delete namespace sandmount-demo"  # test_demo.py does the same through the API
     for document in DOCUMENTS:
         for command in commands(document):
