@@ -14,13 +14,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, operator_image
+from tests.cluster.choose import cache_folder
 from tests.cluster.kubectl import SANDBOXES
+from tests.cluster.local.cluster import LocalCluster
+from tests.conftest import spare_cluster
 from tests.e2e.webhook import fed
 from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.documents import DOCUMENTS, blocks, manifests, mistakes
 from tests.support.installation import REPOSITORY
 
+README = REPOSITORY / "README.md"
 BY_HAND = ["admins.md", "gitops.md", "lifecycle.md", "users.md"]
 """Documents whose commands are run one after the other, beside an operator at work."""
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -86,10 +90,23 @@ class Shell:
 
 
 @pytest.fixture
-def shell(operator: OperatorProcess, cluster: Cluster, tmp_path: Path) -> Iterator[Shell]:
-    """A shell beside a cluster in which no operator runs; ours is back afterwards."""
+def directory() -> Iterator[Path]:
+    """The host directory of the examples, as their readers are told to make it."""
     for folder in EXAMPLE_DIRECTORIES:
         assert not folder.exists(), f"{folder} is there already; the documents' commands would change it"
+    EXAMPLE_DIRECTORIES[0].mkdir()
+    os.chown(EXAMPLE_DIRECTORIES[0], 1000, 1000)
+    try:
+        yield EXAMPLE_DIRECTORIES[0]
+    finally:
+        for folder in EXAMPLE_DIRECTORIES:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def shell(operator: OperatorProcess, cluster: Cluster, directory: Path, tmp_path: Path) -> Iterator[Shell]:
+    """A shell beside a cluster in which no operator runs; ours is back afterwards."""
+    assert directory.is_dir()
     operator.stop()
     found = Shell(cluster, tmp_path)
     try:
@@ -97,18 +114,33 @@ def shell(operator: OperatorProcess, cluster: Cluster, tmp_path: Path) -> Iterat
     finally:
         found.close()
         Kube.of(cluster).run("delete", SANDBOXES, "--all", "-n", "default", "--wait=true")
-        for folder in EXAMPLE_DIRECTORIES:
-            shutil.rmtree(folder, ignore_errors=True)
         operator.start()
         operator.wait_until_working()
 
 
-def test_the_readme_s_way_to_a_first_sandbox_works_line_by_line(shell: Shell, tmp_path: Path) -> None:
-    EXAMPLE_DIRECTORIES[0].mkdir()
-    steps = commands(REPOSITORY / "README.md", "## On your own cluster")
+def test_the_readme_s_way_to_a_first_sandbox_works_line_by_line(
+    cluster: Cluster, directory: Path, tmp_path: Path
+) -> None:
+    """From the image on, which is that of this checkout, on a cluster that is new."""
+    if not isinstance(cluster, LocalCluster):
+        pytest.skip("how an image comes to the nodes is only known of the local cluster")
+    steps = commands(README, "## On your own cluster")
+    assert len(steps) >= 8
+    with spare_cluster(cluster) as own:
+        own.load_image(operator_image.build(cache_folder(os.environ) / "bin" / "images"))
+        fresh = Shell(own, tmp_path)
+        said = [fresh.run(step) for step in steps]
+    assert "HostPathNotAllowed" in said[-1]
+    assert "Running" in said[-1]
+    assert (directory / "hello.txt").read_text() == "hello\n"
+
+
+def test_the_readme_s_way_without_an_image_works_line_by_line(shell: Shell, tmp_path: Path) -> None:
+    steps = commands(README, "## Without an image")
     assert len(steps) >= 8
     said = [shell.run(step.replace(".venv-run", str(tmp_path / "venv"))) for step in steps]
-    assert "read-write" in said[-1] and "Running" in said[-1]
+    assert "read-write" in said[-1]
+    assert "Running" in said[-1]
 
 
 def test_the_example_s_way_by_hand_works_line_by_line(
@@ -144,8 +176,6 @@ def test_the_commands_of_a_document_work_line_by_line(
     assert len(steps) >= 7
     for file in save(REPOSITORY / "docs" / name, tmp_path):
         steps = [step.replace(f"-f {file}", f"-f {tmp_path / file}") for step in steps]
-    EXAMPLE_DIRECTORIES[0].mkdir()
-    os.chown(EXAMPLE_DIRECTORIES[0], 1000, 1000)
     operator.start()
     operator.wait_until_working()
     operator.kube.set_allowlist(f"- {EXAMPLE_DIRECTORIES[0]}\n")
@@ -208,7 +238,7 @@ def test_every_make_target_in_the_documents_exists() -> None:
 
 
 def test_every_other_command_in_the_documents_is_run_above() -> None:
-    known = commands(REPOSITORY / "README.md", "## On your own cluster")
+    known = commands(README, "## On your own cluster") + commands(README, "## Without an image")
     known += commands(REPOSITORY / "examples" / "host-volume-mount" / "README.md", "## By hand")
     known += [c for name in BY_HAND for c in commands(REPOSITORY / "docs" / name)]
     known += contributing()
