@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from sandmount.cli import main
 from tests.support.documents import DOCUMENTS, blocks, manifests, mistakes
-from tests.support.installation import REPOSITORY
+from tests.support.installation import MANIFESTS, REPOSITORY
 
 ALLOWLIST = REPOSITORY / "examples" / "allowlist.yaml"
 SHOWN = manifests()
@@ -44,6 +45,13 @@ def test_a_mistake_that_the_api_server_refuses_is_one_to_the_check_too(tmp_path:
     for sandbox, words in found:
         code, said = check(json.dumps(sandbox), tmp_path)
         assert code == 2, f"{words}\n{said}"
+
+
+def test_the_readme_names_the_image_that_the_manifests_run() -> None:
+    deployment = yaml.safe_load((MANIFESTS / "base" / "deployment.yaml").read_text())
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    (block,) = blocks(REPOSITORY / "README.md", "console")
+    assert f"kind load docker-image {image}\n" in block
 
 
 LISTS = {
