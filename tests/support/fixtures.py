@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import rights
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
 from tests.support import Json, Kube, OperatorProcess
@@ -34,8 +35,13 @@ HOW = os.environ.get("SANDMOUNT_TEST_OPERATOR", "process")
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster) -> Iterator[OperatorProcess]:
     """An operator that works. A test that stops it starts it again."""
-    with OperatorProcess(cluster) if HOW == "process" else OperatorDeployment(cluster, HOW) as running:
+    if HOW == "process":
+        with OperatorProcess(cluster) as running:
+            yield running
+        return
+    with OperatorDeployment(cluster, HOW) as running:
         yield running
+    rights.leave(cluster, f"{HOW}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
 
 
 @pytest.fixture(autouse=True)
