@@ -27,7 +27,7 @@ INTRODUCTION = """\
 
 {description} Its apiVersion is `{version}` and its kind `{kind}`; kubectl takes {names}.
 
-`kubectl explain {short}.spec` says the same in a terminal.
+`kubectl explain {short}.spec` says the same in a terminal, and `sandmount crd` prints the schema behind it.
 
 A field that is not said to be required may be left out. In a path, `[]` stands for each item of a list. The list below
 a field has what the API server answers when a value breaks one of its rules. Only the operator can say whether the
