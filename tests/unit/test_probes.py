@@ -12,6 +12,7 @@ import pytest
 
 from sandmount import probes
 from sandmount.health import SILENT_SECONDS, Health, Pulse
+from sandmount.logs import LogFormat, configure
 from sandmount.metrics import Metrics, Snapshot
 from sandmount.probes import AddressError, serving
 from tests.support.ports import LOCAL, free_port
@@ -179,3 +180,19 @@ async def test_scrapes_in_a_row_are_made_once_a_second(monkeypatch: pytest.Monke
         monkeypatch.setattr(probes, "SAME_SECONDS", 0.0)
         await answer(session, "/metrics")
         assert len(counted) == 2
+
+
+NO_HTTP = (b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nX\0: y\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + 9_000 * b"a")
+
+
+@pytest.mark.parametrize("sent", NO_HTTP, ids=["no version", "bad name", "long line"])
+async def test_bytes_that_are_no_http_leave_nothing_in_the_log(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    configure(LogFormat.TEXT, verbose=False)
+    port = free_port()
+    async with serving(LOCAL, port, Health(list), Metrics()):
+        reader, writer = await asyncio.open_connection(LOCAL, port)
+        writer.write(sent)
+        writer.write_eof()
+        await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+    assert caplog.records == []
