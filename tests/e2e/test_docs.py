@@ -23,9 +23,10 @@ from tests.e2e.webhook import fed
 from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.documents import DOCUMENTS, blocks, manifests, mistakes
 from tests.support.installation import REPOSITORY
+from tests.support.programs import put_programs
 
 README = REPOSITORY / "README.md"
-BY_HAND = ["admins.md", "gitops.md", "lifecycle.md", "users.md"]
+BY_HAND = ["admins.md", "gitops.md", "kubectl-sandbox.md", "lifecycle.md", "python.md", "users.md"]
 """Documents whose commands are run one after the other, beside an operator at work."""
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLE_DIRECTORIES = (Path("/srv/sandmount-demo"), Path("/srv/sandmount-outside"))
@@ -47,12 +48,7 @@ class Shell:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         (folder / "bin").mkdir()
         (folder / "bin" / "kubectl").symlink_to(cluster.kubectl)
-        for name, module in (("sandmount", "sandmount"), ("kubectl-sandbox", "sandmount.people")):
-            installed = folder / "bin" / name
-            installed.write_text(
-                f'#!/bin/sh\nPYTHONPATH={REPOSITORY / "operator"} exec {sys.executable} -m {module} "$@"\n'
-            )
-            installed.chmod(0o755)
+        put_programs(folder / "bin")
         path = f"{folder / 'bin'}:{os.environ['PATH']}"
         self.environment = {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
         self.log = folder / "background.log"
@@ -175,14 +171,14 @@ def test_the_commands_of_a_document_work_line_by_line(
     name: str, shell: Shell, operator: OperatorProcess, tmp_path: Path
 ) -> None:
     steps = commands(REPOSITORY / "docs" / name)
-    assert len(steps) >= 7
+    assert len(steps) >= 2
     for file in save(REPOSITORY / "docs" / name, tmp_path):
         steps = [step.replace(f"-f {file}", f"-f {tmp_path / file}") for step in steps]
     operator.start()
     operator.wait_until_working()
     operator.kube.set_allowlist(f"- {EXAMPLE_DIRECTORIES[0]}\n")
     for step in steps:
-        shell.run(step)
+        shell.run(step.replace("python3 ", f"{sys.executable} "))
     operator.stop()
 
 

@@ -159,6 +159,7 @@ def ask(base: str, path: str, **parameters: str) -> Json:
         return {"data": {}}
 
 
+@pytest.mark.process("Prometheus asks it at an address of this machine")
 def test_a_real_prometheus_takes_the_metrics_the_rules_and_what_the_dashboard_asks(
     prometheus: str, sandboxes: Sandboxes, shared: Path, kube: Kube
 ) -> None:
