@@ -7,6 +7,7 @@ FROM ${PYTHON} AS packages
 COPY requirements.txt /src/
 RUN pip install --no-cache-dir --no-compile --require-hashes --only-binary=:all: --target /opt/sandmount -r /src/requirements.txt
 COPY pyproject.toml README.md LICENSE /src/
+COPY crds/sandboxes.yaml /src/crds/
 COPY operator /src/operator
 RUN pip install --no-cache-dir --no-compile --no-deps --target /opt/sandmount /src
 # Compiled here, as nothing can be written at run time; by its content, as a layer may lose times.

@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := operator tests examples
 PLOT := $(VENV)/plot
 
-.PHONY: help demo test check unit bench bench-scale dashboard-picture image chart cluster-up cluster-down cluster-status format requirements clean
+.PHONY: help demo test test-deployed check unit bench bench-scale image chart api-docs cluster-up cluster-down cluster-status format requirements clean dashboard-picture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,12 @@ demo: $(INSTALLED) ## Start a real cluster and run the five host volume scenario
 test: check ## Run all checks and all tests, on a cluster that is started and removed for it
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone" $(PYTEST_ARGS)
 	@$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || [ $$? = 5 ]  # 5: none was selected
+
+test-deployed: $(INSTALLED) ## Run the e2e and attack suites with the operator as a Pod, from the production overlay or, with HOW=chart, the chart
+	@rm -rf build/rights; export SANDMOUNT_TEST_OPERATOR=$(or $(HOW),overlay); \
+	$(BIN)/python -m pytest tests/e2e tests/attack -n auto --dist loadfile -m "not alone" $(PYTEST_ARGS) && \
+	$(BIN)/python -m pytest tests/e2e tests/attack -m alone $(PYTEST_ARGS) && \
+	$(BIN)/python -m tests.rights
 
 check: $(INSTALLED) ## Lint, format, types and the import contracts
 	@$(BIN)/ruff check $(SOURCES)
@@ -50,6 +56,9 @@ chart: ## Put the objects of manifests/ into the Helm chart again, after a chang
 	  [ -e "$$file" ] || continue; \
 	  case $$file in */kustomization.yaml|*/namespace.yaml|manifests/webhook/deployment.yaml) ;; \
 	  *) cp $$file charts/sandmount/files/$$part-$$(basename $$file);; esac; done; done
+
+api-docs: $(INSTALLED) ## Write docs/api.md from the CRD again, after a change of it
+	@$(BIN)/python -m tests.api.reference
 
 cluster-up: $(INSTALLED) ## Start the cluster that demo and tests use, or mend it
 	@$(BIN)/python -m tests.cluster up

@@ -18,10 +18,10 @@ from tests.cluster import Cluster, ClusterError, choose
 from tests.cluster.base import TESTS_LABEL
 from tests.cluster.local import mounts
 from tests.cluster.local.cluster import LocalCluster
-from tests.support.fixtures import audit, host, kube, no_traceback, operator, sandboxes, shared
+from tests.support.fixtures import audit, host, kube, needs, no_traceback, operator, sandboxes, shared
 from tests.support.places import HOST_DIRECTORY
 
-__all__ = ["audit", "host", "kube", "no_traceback", "operator", "sandboxes", "shared"]
+__all__ = ["audit", "host", "kube", "needs", "no_traceback", "operator", "sandboxes", "shared"]
 
 WORKERS = 3
 """Clusters side by side; their tests mostly wait for a kubelet."""

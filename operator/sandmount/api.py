@@ -70,9 +70,9 @@ MAX_NAME = 63
 
 
 class Model(BaseModel):
-    """Base of everything in a spec: frozen, camelCase on the wire, unknown fields refused."""
+    """Base of everything in a spec: frozen, unknown fields refused; camelCase on the wire, snake_case in Python."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
 
     def to_wire(self, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:
         """The fields that differ from their defaults, with the names that Kubernetes uses."""
@@ -378,9 +378,9 @@ class InvalidSpec:
 
 
 def parse_spec(raw: object) -> SandboxSpec | InvalidSpec:
-    """The spec as a model, or what is wrong with it."""
+    """The spec as a model, or what is wrong with it; the wire's names only, as the API server knows no others."""
     try:
-        return SandboxSpec.model_validate(raw)
+        return SandboxSpec.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         return InvalidSpec(tuple(_problem(e["loc"], e["type"], e["msg"]) for e in error.errors(include_url=False)[:8]))
 

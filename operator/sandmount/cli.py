@@ -9,6 +9,7 @@ import click
 from pydantic import ValidationError
 
 from sandmount import __version__, handlers
+from sandmount import crd as definition
 from sandmount.check import command as check_command
 from sandmount.login import NoClusterError
 from sandmount.logs import LogFormat, configure
@@ -98,6 +99,18 @@ def _collect_less_often() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+@main.command()
+def crd() -> None:
+    """Print the CustomResourceDefinition, as kubectl apply --server-side -f - takes it."""
+    click.echo(definition.text(), nl=False)
 
 
 main.add_command(check_command.command)

@@ -6,7 +6,7 @@ Only what one value can be checked for; what fields have to do with each other i
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictInt, StrictStr
@@ -94,6 +94,8 @@ def _image(name: str) -> str:
 
 
 def _instant(value: object) -> datetime:
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC)
     if isinstance(value, str) and _TIME.fullmatch(value) and (found := times.parse(value)):
         return found
     raise ValueError("is not a time; write one with its offset from UTC, such as 2026-12-01T00:00:00Z")

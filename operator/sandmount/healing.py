@@ -35,7 +35,7 @@ def lost(memory: Memory, reason: str, message: str, now: datetime) -> Plan:
         return Plan(None, _given_up(reason, message, Loss(count, now)))
     wait = wait_before(count)
     when = f"in {wait:.0f} s" if wait else "now"
-    words = f"{message}; a new Pod is made {when} (restart {count} of at most {MOST_RESTARTS} in a row)"
+    words = f"{message.rstrip('.')}; a new Pod is made {when} (restart {count} of at most {MOST_RESTARTS} in a row)"
     return Plan(None, Verdict(moving(reason, words, told=True), denials=(), loss=Loss(count, now)), at_once=True)
 
 

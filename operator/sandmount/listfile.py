@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, StrictBool, StrictStr, ValidationError
+from pydantic import ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
 from sandmount import paths
 from sandmount.allowlist import Allowlist, BadItem, Entry, overlap
@@ -23,6 +23,8 @@ _NAMESPACES = r"^(\*|[a-z0-9][-a-z0-9]{0,62}\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])
 
 class _Item(Model):
     """An item with attributes. ``path`` is looked at apart, so that a bad item's path can still decide."""
+
+    model_config = ConfigDict(validate_by_name=False)  # one way to write each: an admin's list is no Python
 
     path: StrictStr
     read_only: StrictBool = False

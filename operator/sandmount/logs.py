@@ -5,6 +5,7 @@ import logging
 from enum import StrEnum
 from typing import Any
 
+from aiohttp.http_exceptions import HttpProcessingError
 from pythonjsonlogger.json import JsonFormatter
 
 DECISIONS = "sandmount.decisions"
@@ -27,11 +28,20 @@ class _Json(JsonFormatter):
         return log_record
 
 
+def not_a_stranger_s(record: logging.LogRecord) -> bool:
+    """A filter: bytes that are no HTTP are answered with 400, and say nothing about us that a log needs.
+
+    Whoever reaches a port could fill the log with tracebacks.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def configure(log_format: LogFormat, *, verbose: bool) -> None:
     """Sets up the log of the process, on its standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    logging.getLogger("aiohttp.server").addFilter(not_a_stranger_s)
 
 
 def formatter(log_format: LogFormat) -> logging.Formatter:

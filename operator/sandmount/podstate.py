@@ -85,7 +85,7 @@ def _explained(pod: Pod, reason: str, words: str) -> str:
     if not words:
         return _without_words(pod, reason)
     if reason == "Unschedulable" and pod.kept_to:
-        return f'{words}; it waits for node "{pod.kept_to}", where its host directories are'
+        return f'{words.rstrip(".")}; it waits for node "{pod.kept_to}", where its host directories are'
     return _with_place(pod, words)
 
 

@@ -1,8 +1,9 @@
 """/healthz, /readyz and /metrics over HTTP, for kubelet and Prometheus."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import exposition
@@ -14,6 +15,13 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 SAME_SECONDS = 1.0
 """A scrape within this time of another gets the same: whoever asks all the time must not keep the event loop busy."""
+
+
+MAX_CONNECTIONS = 64
+"""At the same time. Any Pod that the NetworkPolicy lets through can open them, and each costs memory and a file."""
+
+CONNECTION_SECONDS = 15.0
+"""From a connection to the end of its one answer, whatever is slow; more than the 10 s that a Prometheus waits."""
 
 
 class AddressError(Exception):
@@ -29,7 +37,7 @@ async def serving(address: str, port: int, health: Health, metrics: Metrics) -> 
     if not port:
         yield
         return
-    runner = web.AppRunner(application(health, metrics), access_log=None, shutdown_timeout=1.0)
+    runner = web.ServerRunner(_Server(_answering(health, metrics), access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     try:
         try:
@@ -41,18 +49,59 @@ async def serving(address: str, port: int, health: Health, metrics: Metrics) -> 
         await runner.cleanup()
 
 
-def application(health: Health, metrics: Metrics) -> web.Application:
-    """What answers."""
+class _Server(web.Server):
+    """Closes what takes too long, and of too many the oldest: a kubelet's probe is new, and comes through."""
 
-    async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.hanging())
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._open: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
 
-    async def readyz(_: web.Request) -> web.Response:
-        return _answer([f"waiting for {what}" for what in health.missing()])
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Makes room for it, and sets its deadline."""
+        super().connection_made(handler, transport)
+        if len(self._open) >= MAX_CONNECTIONS:
+            self._end(next(iter(self._open)))
+        timer = asyncio.get_running_loop().call_later(CONNECTION_SECONDS, self._end, handler)
+        self._open[handler] = transport, timer
 
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """Whoever closed it."""
+        super().connection_lost(handler, exc)
+        self._end(handler)
+
+    def _end(self, handler: web.RequestHandler) -> None:
+        """At once, without what is still to be sent; nothing when it has ended."""
+        if handler in self._open:
+            transport, timer = self._open.pop(handler)
+            timer.cancel()
+            transport.abort()
+
+
+def _answering(health: Health, metrics: Metrics) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
+    """What answers a request, the only one of its connection."""
+    pages = {
+        "/healthz": lambda _: _answer(health.hanging()),
+        "/readyz": lambda _: _answer([f"waiting for {what}" for what in health.missing()]),
+        "/metrics": _scraping(metrics),
+    }
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        page = pages.get(request.path)
+        if request.method not in {"GET", "HEAD"}:
+            response = web.Response(status=405)
+        else:
+            response = page(request) if page else web.Response(status=404)
+        response.force_close()
+        return response
+
+    return answer
+
+
+def _scraping(metrics: Metrics) -> Callable[[web.BaseRequest], web.Response]:
+    """What answers a scrape."""
     made: dict[str, tuple[float, bytes]] = {}
 
-    async def scrape(request: web.Request) -> web.Response:
+    def scrape(request: web.BaseRequest) -> web.Response:
         accepted = OPENMETRICS if "application/openmetrics-text" in request.headers.get("Accept", "") else ""
         encode, content_type = exposition.choose_encoder(accepted)  # never of what the client wrote: it is kept
         now = asyncio.get_running_loop().time()
@@ -62,11 +111,7 @@ def application(health: Health, metrics: Metrics) -> web.Application:
             made[accepted] = now, body
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    found = web.Application()
-    found.router.add_get("/healthz", healthz)
-    found.router.add_get("/readyz", readyz)
-    found.router.add_get("/metrics", scrape)
-    return found
+    return scrape
 
 
 def _answer(wrong: list[str]) -> web.Response:

@@ -87,7 +87,7 @@ def test_a_rule_refuses_what_is_wrong_and_names_the_field(sandboxes: Sandboxes, 
         ),
         (
             [{"name": name, "mountPath": "/a", "emptyDir": {}} for name in ("data", "cache")],
-            "volumes must have different mountPaths: change one of those with /a",
+            "volumes must have different mountPaths: change one of them; /a stands twice",
         ),
         (
             [

@@ -80,6 +80,7 @@ def decision_on(log: Path, namespace: str, name: str) -> Json | None:
 
 
 @ON_CLUSTER
+@pytest.mark.settings(LOG_FORMAT="text", EMPTY_ALLOWLIST="allow")
 def test_the_operator_decides_as_the_list_says_and_leaves_what_runs(
     sandboxes: Sandboxes, shared: Path, operator: OperatorProcess
 ) -> None:

@@ -114,9 +114,9 @@ def _operator() -> bytes:
     """From a copy, as a build leaves files beside the sources."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "src"), Path(folder, "target")
-        source.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(REPOSITORY / name, source)
+        (source / "crds").mkdir(parents=True)
+        for name in ("pyproject.toml", "README.md", "LICENSE", "crds/sandboxes.yaml"):
+            shutil.copy(REPOSITORY / name, source / name)
         shutil.copytree(
             REPOSITORY / "operator" / "sandmount",
             source / "operator" / "sandmount",

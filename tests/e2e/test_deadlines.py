@@ -113,7 +113,7 @@ def test_one_that_is_created_after_its_own_end_is_kept_so_that_nobody_creates_it
 def test_a_deadline_that_passes_while_the_operator_is_down_is_acted_on_when_it_is_back(
     sandboxes: Sandboxes, kube: Kube, operator: OperatorProcess, policy: str
 ) -> None:
-    end = in_seconds(4)
+    end = in_seconds(8)
     sandboxes.apply("missed", expiresAt=end, expiryPolicy=policy)
     sandboxes.wait_ready("missed")
     operator.kill()

@@ -255,6 +255,7 @@ def test_a_pod_that_somebody_deletes_is_replaced(sandboxes: Sandboxes, shared: P
     assert uid_of(sandboxes.pod("victim")) != uid
 
 
+@pytest.mark.without_policy("takes labels off, which the policy refuses")
 @pytest.mark.parametrize("label", [LABEL, f"{LABEL}-uid"])
 def test_a_label_that_somebody_removes_is_put_back_on_the_same_pod(
     sandboxes: Sandboxes, shared: Path, label: str
@@ -305,6 +306,7 @@ def test_an_api_server_that_was_away_costs_nothing_but_time(
     assert operator.pid == pid
 
 
+@pytest.mark.process("exchanges the token in its file; a Pod whose ServiceAccount is made anew has to be restarted")
 def test_credentials_that_were_exchanged_are_read_again(
     sandboxes: Sandboxes, shared: Path, operator: OperatorProcess
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import rights
 from tests.cluster import Cluster, operator_image
 from tests.cluster.choose import cache_folder
 from tests.cluster.kubectl import SANDBOXES
@@ -134,6 +135,15 @@ def test_a_sandbox_is_served_and_one_is_denied_by_the_rights_of_the_manifests(
     sandboxes.delete("granted")
     refused = [r for r in log.requests(OPERATOR) if r.code in (401, 403)]
     assert not refused, counted(refused)
+
+
+def test_nothing_is_asked_that_its_roles_do_not_grant(installed: Installed) -> None:
+    """That each right is used, too, takes all suites to see: `make test-deployed`."""
+    kinds = ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
+    found = installed.kube.items(",".join(kinds), "-A", "-l", "app.kubernetes.io/part-of=sandmount")
+    lines, wrong = rights.compared(rights.granted(found), rights.asked(installed.cluster))
+    assert len(lines) > 10
+    assert [w for w in wrong if "not granted" in w] == []
 
 
 def test_the_kubelet_s_probes_and_a_scrape_are_answered(installed: Installed) -> None:

@@ -101,6 +101,7 @@ def watched(tmp_path: Path, operator: OperatorProcess) -> Iterator[str]:
         yield base
 
 
+@pytest.mark.process("Prometheus asks it at an address of this machine")
 def test_a_real_prometheus_takes_the_metrics_the_rules_and_what_the_dashboard_asks(
     watched: str, sandboxes: Sandboxes, shared: Path, kube: Kube
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,27 +11,24 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.support.fixtures import Sandboxes, host_volume
-from tests.support.installation import REPOSITORY
+from tests.support.programs import put_programs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def sandbox_command(cluster: Cluster, sandboxes: Sandboxes, tmp_path: Path) -> Run:
-    """`kubectl sandbox ...` in the namespace of the test, which is that of the kubeconfig's context."""
+def kubectl(cluster: Cluster, sandboxes: Sandboxes, tmp_path: Path) -> Run:
+    """`kubectl ...` with the plugin, in the namespace of the test, which is that of the kubeconfig's context."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "kubectl").symlink_to(cluster.kubectl)
-    plugin = folder / "kubectl-sandbox"
-    plugin.write_text(f'#!/bin/sh\nexec {sys.executable} -m sandmount.people "$@"\n')
-    plugin.chmod(0o755)
+    put_programs(folder)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_bytes(cluster.kubeconfig.read_bytes())
     environment = {
         **os.environ,
         "PATH": f"{folder}:{os.environ['PATH']}",
         "KUBECONFIG": str(kubeconfig),
-        "PYTHONPATH": str(REPOSITORY / "operator"),
     }
 
     def run(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -41,7 +37,13 @@ def sandbox_command(cluster: Cluster, sandboxes: Sandboxes, tmp_path: Path) -> R
         )
 
     assert run("config", "set-context", "--current", f"--namespace={sandboxes.namespace}").returncode == 0
-    return lambda *args, **more: run("sandbox", *args, **more)
+    return run
+
+
+@pytest.fixture
+def sandbox_command(kubectl: Run) -> Run:
+    """`kubectl sandbox ...`."""
+    return lambda *args, **more: kubectl("sandbox", *args, **more)
 
 
 def test_ls_why_and_shell_of_one_that_runs_and_one_that_is_denied(
@@ -88,6 +90,21 @@ def test_paths_shows_what_a_namespace_may_mount(sandbox_command: Run, sandboxes:
     rows = [line.split("   ") for line in sandbox_command("paths").stdout.splitlines()]
     assert [cell.strip() for cell in rows[1][:2]] == [str(shared), "read-only"]
     assert len(rows) == 2
+
+
+def test_kubectl_completes_commands_and_options_and_the_names_of_sandboxes(kubectl: Run, sandboxes: Sandboxes) -> None:
+    def completed(*words: str) -> list[str]:
+        done = kubectl("__complete", "sandbox", *words)
+        assert "ShellCompDirectiveNoFileComp" in done.stderr
+        assert "Traceback" not in done.stderr
+        return [line.partition("\t")[0] for line in done.stdout.splitlines()]
+
+    for name in ("training", "trial", "other"):
+        sandboxes.apply(name)
+    assert completed("") == ["ls", "paths", "shell", "why", ":4"]
+    assert completed("ls", "--all") == ["--all-namespaces", ":4"]
+    assert completed("why", "tr") == completed("shell", "-n", sandboxes.namespace, "tr") == ["training", "trial", ":4"]
+    assert completed("why", "-n", "elsewhere", "") == completed("why", "--context", "nowhere", "") == [":4"]
 
 
 def test_mistakes_are_told_in_a_line(sandbox_command: Run, sandboxes: Sandboxes) -> None:

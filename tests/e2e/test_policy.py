@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cluster.kubectl import SANDBOXES
@@ -72,6 +73,7 @@ def test_without_the_config_map_everything_new_is_denied_and_says_so(
     sandboxes.wait_ready("new")
 
 
+@pytest.mark.settings(EMPTY_ALLOWLIST="allow")
 def test_an_empty_list_allows_every_path_and_warns(sandboxes: Sandboxes, kube: Kube, shared: Path, host: Path) -> None:
     anywhere = host / "anywhere"
     anywhere.mkdir()
@@ -177,6 +179,7 @@ def test_a_root_is_used_on_the_nodes_that_hold_it(sandboxes: Sandboxes, kube: Ku
         sandboxes.wait_ready("picky")
 
 
+@pytest.mark.settings(LOG_FORMAT="text")
 def test_grants_and_denials_are_recorded_once_with_the_list_that_decided(
     sandboxes: Sandboxes, kube: Kube, shared: Path
 ) -> None:

@@ -18,7 +18,10 @@ from tests.support.audit import AuditLog
 from tests.support.fixtures import Sandboxes, host_volume
 from tests.support.ports import LOCAL, free_port
 
-pytestmark = pytest.mark.usefixtures("no_traceback")
+pytestmark = [
+    pytest.mark.usefixtures("no_traceback"),
+    pytest.mark.process("asks it at an address of this machine; test_in_cluster.py asks the Pod"),
+]
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

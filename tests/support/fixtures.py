@@ -4,16 +4,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import rights
 from tests.cluster import Cluster
 from tests.cluster.kubectl import SANDBOXES
 from tests.support import Json, Kube, OperatorProcess
 from tests.support.audit import AuditLog
+from tests.support.deployment import OperatorDeployment
 from tests.support.kubectl import condition_of, is_true, tail
 from tests.support.places import HOST_DIRECTORY
 
@@ -25,11 +28,38 @@ USER = os.getuid() or 1234
 """User id that Sandboxes run as, and that owns the shared directory: no capability helps it anywhere else."""
 
 
+HOW = os.environ.get("SANDMOUNT_TEST_OPERATOR", "process")
+"""What the operator is: a `process` beside the cluster, or a Pod from the production `overlay` or the `chart`."""
+
+
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster) -> Iterator[OperatorProcess]:
     """An operator that works. A test that stops it starts it again."""
-    with OperatorProcess(cluster) as running:
+    if HOW == "process":
+        with OperatorProcess(cluster) as running:
+            yield running
+        return
+    with OperatorDeployment(cluster, HOW) as running:
         yield running
+    rights.leave(cluster, f"{HOW}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
+
+
+@pytest.fixture(autouse=True)
+def needs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test says that it needs by its marks (pyproject.toml); most need nothing and run with any operator."""
+    if (mark := request.node.get_closest_marker("process")) and HOW != "process":
+        pytest.skip(f"needs the operator as a process: {mark.args[0]}")
+    marks = [request.node.get_closest_marker(name) for name in ("settings", "without_policy")]
+    if not any(marks):
+        yield
+        return
+    operator: OperatorProcess = request.getfixturevalue("operator")
+    with ExitStack() as needed:
+        if marks[0]:
+            needed.enter_context(operator.with_at_least({f"SANDMOUNT_{k}": v for k, v in marks[0].kwargs.items()}))
+        if marks[1]:
+            needed.enter_context(operator.without_policy())
+        yield
 
 
 @pytest.fixture

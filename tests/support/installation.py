@@ -37,11 +37,12 @@ class Before:
 def install(kube: Kube) -> Before:
     """Install the CRD and the manifests, and wait until the ServiceAccount has its rights.
 
-    An allowlist that is there stays as it is. Raises ClusterError when the operator's Deployment is there: two
-    operators at once are not what a test or a demo is about.
+    An allowlist that is there stays as it is. Raises ClusterError when the operator's Deployment is there and not
+    scaled to nothing: two operators at once are not what a test or a demo is about.
     """
     before = look(kube)
-    if before.namespace and kube.find("deployment", DEPLOYMENT, OPERATOR_NAMESPACE):
+    found = kube.find("deployment", DEPLOYMENT, OPERATOR_NAMESPACE) if before.namespace else None
+    if found is not None and found["spec"]["replicas"]:
         raise ClusterError(
             f"An operator is installed in this cluster (Deployment {DEPLOYMENT} in {OPERATOR_NAMESPACE}): "
             "use another cluster, or delete that Deployment first."

@@ -32,6 +32,8 @@ class OperatorProcess:
     namespace, account = OPERATOR_NAMESPACE, SERVICE_ACCOUNT
     working = "all Sandboxes and Pods are known"
     """What it logs when it has begun to work."""
+    defaults: ClassVar[Mapping[str, str]] = {"SANDMOUNT_EMPTY_ALLOWLIST": "allow", "SANDMOUNT_LOG_FORMAT": "text"}
+    """Settings that differ between the ways to run it."""
     at_work: ClassVar[list[OperatorProcess]] = []
     """Those of this process that run."""
 
@@ -148,6 +150,20 @@ class OperatorProcess:
             self.settings = before
             self.start()
             self.wait_until_working()
+
+    @contextmanager
+    def with_at_least(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """Inside, it has these settings; nothing is done where it has them already."""
+        if settings.items() <= {**self.defaults, **self.settings}.items():
+            yield
+        else:
+            with self.running_with(settings):
+                yield
+
+    @contextmanager
+    def without_policy(self) -> Iterator[None]:
+        """Inside, the policy about Pods of Sandboxes (manifests/policy) is not in force; here it never is."""
+        yield
 
     def close(self) -> None:
         """Stop it, and remove its credentials and its log."""

@@ -1,6 +1,7 @@
 """Settings and the command line: every setting as option and environment variable, and clear errors."""
 
 import re
+import tomllib
 
 import click
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from sandmount import __version__
 from sandmount.cli import main, run
 from sandmount.settings import Admission, EmptyAllowlist, OnRevoke, SecretRefs, Settings
+from tests.support.installation import REPOSITORY
 
 NOT_SETTINGS = {"log_format", "verbose"}
 """Options of the process that are no settings of the operator."""
@@ -164,3 +166,11 @@ def test_an_unknown_option_is_a_usage_error() -> None:
 def test_the_version_is_printed() -> None:
     found = CliRunner().invoke(main, ["--version"])
     assert (found.exit_code, __version__ in found.output) == (0, True)
+    found = CliRunner().invoke(main, ["version"])
+    assert (found.exit_code, found.output) == (0, f"{__version__}\n")
+    assert tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"] == __version__
+
+
+def test_the_crd_is_printed_as_it_is_written() -> None:
+    found = CliRunner().invoke(main, ["crd"])
+    assert (found.exit_code, found.stdout_bytes) == (0, (REPOSITORY / "crds" / "sandboxes.yaml").read_bytes())

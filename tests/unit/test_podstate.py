@@ -86,7 +86,7 @@ def test_a_pod_that_says_nothing_is_being_started() -> None:
 def test_a_pod_that_finds_no_room_names_the_node_that_it_is_kept_to() -> None:
     room = Trouble("Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.")
     kept = state_of(pod(**PENDING, node_name="", kept_to="node-1", trouble=room), UP)
-    words = f'{room.message}; it waits for node "node-1", where its host directories are'
+    words = f'{room.message.rstrip(".")}; it waits for node "node-1", where its host directories are'
     same(kept, moving("Unschedulable", words), told=True)
     free = state_of(pod(**PENDING, node_name="", trouble=room), UP)
     same(free, moving("Unschedulable", room.message), told=True)

@@ -14,7 +14,7 @@ from sandmount.answers import Json, Missing, Transient, Unanswered, words
 from sandmount.api import CONTAINER, GROUP, PLURAL
 from sandmount.cluster import ApiServer
 from sandmount.login import NoClusterError, chosen
-from sandmount.people import listing
+from sandmount.people import candidates, listing
 from sandmount.people.story import headline, story
 from sandmount.settings import EmptyAllowlist, Settings
 
@@ -60,7 +60,7 @@ def ls(*, all_namespaces: bool, namespace: str | None, context: str) -> None:
 
 
 @main.command()
-@click.argument("name", callback=_name)
+@click.argument("name", callback=_name, shell_complete=candidates.names)
 @_where
 def why(name: str, *, namespace: str | None, context: str) -> None:
     """Tell the story of one Sandbox, from its spec to what its Pod last met with."""
@@ -82,7 +82,7 @@ def why(name: str, *, namespace: str | None, context: str) -> None:
 
 
 @main.command()
-@click.argument("name", callback=_name)
+@click.argument("name", callback=_name, shell_complete=candidates.names)
 @click.option("--command", "-c", default=SHELL, help="What the shell runs; a shell to type in when not given.")
 @_where
 def shell(name: str, *, command: str, namespace: str | None, context: str) -> None:
