@@ -17,10 +17,19 @@ from typing import ClassVar
 
 from tests.cluster import Cluster, operator_image
 from tests.cluster.choose import cache_folder
-from tests.cluster.kubectl import SANDBOXES
 from tests.cluster.local.cluster import LocalCluster
 from tests.helm.program import program
-from tests.support.installation import CRDS, DEPLOYMENT, MANIFESTS, REPOSITORY, RIGHTS_SECONDS, Before, has_rights, look
+from tests.support.installation import (
+    CRDS,
+    DEPLOYMENT,
+    MANIFESTS,
+    REPOSITORY,
+    RIGHTS_SECONDS,
+    Before,
+    has_rights,
+    look,
+    wait_until_established,
+)
 from tests.support.kubectl import OPERATOR_NAMESPACE, Json, wait_until
 from tests.support.operator import OperatorProcess
 
@@ -57,7 +66,7 @@ class OperatorDeployment(OperatorProcess):
         found = look(self.kube)
         self.before = self.before or found
         self.kube.run("apply", "--server-side", "--force-conflicts", "-k", str(CRDS))
-        self.kube.run("wait", "--for=condition=Established", f"crd/{SANDBOXES}", "--timeout=30s")
+        wait_until_established(self.kube)
         self._cluster.load_image(operator_image.build(cache_folder(os.environ) / "bin" / "images"))
         if self._how == "chart":
             self._helm("upgrade", "--install", "sandmount", str(CHART), "-n", OPERATOR_NAMESPACE, "--create-namespace")

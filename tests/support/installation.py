@@ -48,10 +48,16 @@ def install(kube: Kube) -> Before:
             "use another cluster, or delete that Deployment first."
         )
     kube.run("apply", "--server-side", "--force-conflicts", "-k", str(CRDS))
-    kube.run("wait", "--for=condition=Established", f"crd/{SANDBOXES}", "--timeout=30s")
+    wait_until_established(kube)
     kube.apply(manifests(kube))
     wait_until("the rights of the operator's ServiceAccount", lambda: has_rights(kube), RIGHTS_SECONDS)
     return before
+
+
+def wait_until_established(kube: Kube) -> None:
+    """Returns when there can be Sandboxes. A CRD that has no conditions yet is an error to kubectl wait."""
+    established = ("wait", "--for=condition=Established", f"crd/{SANDBOXES}", "--timeout=5s")
+    wait_until("the CRD is established", lambda: kube.try_run(*established).returncode == 0, RIGHTS_SECONDS)
 
 
 def look(kube: Kube) -> Before:
