@@ -15,6 +15,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from sandmount.allowlist import Allowlist
 from sandmount.answers import Conflict, Json, Transient, words
 from sandmount.certificates import CA_CERTIFICATE, Serving, look
 from sandmount.cluster import LONGEST_DELAY, WEBHOOK_SECRET, ApiServer, growing
+from sandmount.connections import Answering, GuardedServer
 from sandmount.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,11 @@ READ_AT_ONCE = 4
 """Reviews that are held in memory at the same time."""
 
 MAX_CONNECTIONS = 256
-"""At the same time. Any Pod can reach the port, and must not take the operator's memory: each has 280 KB (measured).
-The API server opens one for each request of a burst."""
+"""That shake hands at the same time, and as many that have asked nothing yet: each has 280 KB (measured). The API
+server opens one for each request of a burst; what it holds open is not counted."""
+
+SWEEP = 256
+"""Closed connections until the garbage collector runs, as each may leave its 280 KB."""
 
 HANDSHAKE_SECONDS = 5.0
 REVIEW_SECONDS = 10.0
@@ -49,18 +54,25 @@ LISTEN_AGAIN = 1.0
 """Seconds until the first attempt to listen after a failed one; each further one waits longer."""
 
 
-class _Server(web.Server):
-    """Knows how many connections there are, from the moment that they were accepted."""
+class _Server(GuardedServer):
+    """Bounds the handshakes too, of which asyncio tells only the beginning and the success."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, answering: Answering) -> None:
+        super().__init__(
+            answering,
+            most=MAX_CONNECTIONS,
+            seconds=REVIEW_SECONDS,
+            sweep=SWEEP,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+        )
         self._begun: dict[web.RequestHandler, float] = {}
 
     def __call__(self) -> web.RequestHandler:
         """For a connection that was accepted. Raises ConnectionRefusedError, which closes it, if there are too many."""
         now = asyncio.get_running_loop().time()
         self._begun = {h: since for h, since in self._begun.items() if now - since < HANDSHAKE_SECONDS}
-        if len(self._begun) + len(self.connections) >= MAX_CONNECTIONS:
+        if len(self._begun) >= MAX_CONNECTIONS:
             raise ConnectionRefusedError
         handler = super().__call__()
         self._begun[handler] = now
@@ -112,10 +124,15 @@ class Webhook:
         """kopf's protocol of a webhook server: listens until it is cancelled, and gives reviews to ``make_answer``."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._handle(request, make_answer)
+            response = await self._handle(request, make_answer)
+            if response.status == HTTPStatus.OK:
+                server.welcome(request)
+            else:
+                response.force_close()  # whoever does not know the path keeps no connection
+            return response
 
         await self._ready.wait()
-        server = _Server(handle, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS)
+        server = _Server(handle)
         listening = await self._listen(server)
         try:
             yield {}  # nothing that kopf would put into a webhook configuration: that is the admin's

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from sandmount import probes
 from sandmount.health import SILENT_SECONDS, Health, Pulse
@@ -196,3 +198,37 @@ async def test_bytes_that_are_no_http_leave_nothing_in_the_log(sent: bytes, capl
         await asyncio.wait_for(reader.read(), PATIENCE)
         writer.close()
     assert caplog.records == []
+
+
+async def test_what_broken_connections_leave_is_swept_although_the_collector_does_not_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What aiohttp keeps of each is in cycles: without the sweep, all of these are there at the end."""
+    monkeypatch.setattr(probes, "SWEEP", ROOM)
+    port = free_port()
+    async with serving(LOCAL, port, Health(list), Metrics()):
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5 * ROOM):
+                reader, writer = await asyncio.open_connection(LOCAL, port)
+                writer.write(NO_HTTP[0])
+                await asyncio.wait_for(reader.read(), PATIENCE)
+                writer.close()
+                await writer.wait_closed()
+            left = sum(isinstance(o, web.RequestHandler) for o in gc.get_objects())
+        finally:
+            gc.enable()
+    assert left <= 2 * ROOM
+
+
+async def test_a_crowd_pushes_out_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "MAX_CONNECTIONS", ROOM)
+    port = free_port()
+    async with serving(LOCAL, port, Health(list), Metrics()):
+        reader, writer = await asyncio.open_connection(LOCAL, port)  # a kubelet's, which is slow
+        crowd = [await asyncio.open_connection(LOCAL, port, local_addr=("127.0.0.2", 0)) for _ in range(2 * ROOM)]
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 200 ")
+        for _, each in [*crowd, (reader, writer)]:
+            each.close()

@@ -229,17 +229,23 @@ async def test_any_number_of_connections_may_follow_one_another(at_work: At, mon
         assert await eventually(client, path) == 200
 
 
-async def test_connections_that_are_kept_are_not_taken_without_end(
-    at_work: At, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_connections_that_ask_nothing_keep_nobody_out(at_work: At) -> None:
     _, client, path = at_work
-    kept = [await client.open() for _ in range(MAX_CONNECTIONS)]
-    with pytest.raises(ConnectionError):
-        await client.open(patiently=False)
-    for _, writer in kept:
-        writer.close()
-        await writer.wait_closed()
+    silent = [await client.open() for _ in range(MAX_CONNECTIONS)]
     assert await eventually(client, path) == 200
+    first, _ = silent[0]
+    assert await asyncio.wait_for(first.read(), SECONDS) == b""
+    for _, writer in silent:
+        writer.close()
+
+
+async def test_whoever_does_not_know_the_path_keeps_no_connection(at_work: At) -> None:
+    _, client, _ = at_work
+    reader, writer = await client.open()
+    writer.write(b"POST /validate HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), SECONDS)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    writer.close()
 
 
 async def eventually(client: Client, path: str) -> int:
