@@ -1,6 +1,7 @@
 # The operator's image: Python of Debian 12, the packages of requirements.txt by their hashes, and the operator.
 # No shell is needed at run time, nothing is written, and it runs as a user without a name. `make image` builds it;
 # for several architectures: docker buildx build --platform linux/amd64,linux/arm64 --tag NAME:VERSION --push .
+# Pin the base image where you build: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
 ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS packages

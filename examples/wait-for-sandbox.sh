@@ -6,11 +6,17 @@
 # Exit code 0: it is there. 1: it is stuck, paused, or has ended in another way. 2: the time is over. 3: kubectl failed,
 # or this was called in a wrong way. The last line says why. `kubectl wait` alone does not know that something has failed.
 set -u
-if [ $# -lt 3 ]; then
+usage() {
   echo "usage: $0 NAME Ready|Finished SECONDS [options of kubectl]" >&2
   exit 3
-fi
+}
+[ $# -ge 3 ] || usage
 name=$1 wanted=$2 seconds=$3
+case $wanted:$seconds in
+  Ready:*[!0-9]* | Finished:*[!0-9]* | *:) usage ;;
+  Ready:* | Finished:*) ;;
+  *) usage ;;
+esac
 shift 3
 
 # Conditions of the spec as it is now; those of an earlier one say nothing.
@@ -18,8 +24,9 @@ conditions='{{$now := .metadata.generation}}{{range .status.conditions}}{{if eq 
 conditions=$conditions'{{.type}}={{.status}}{{if eq .type "Finished"}},{{.reason}}{{end}} {{end}}{{end}}'
 words='{{range .status.conditions}}{{if ne .type "VolumesAllowed"}}{{.type}} is {{.status}}, {{.reason}}: {{.message}}{{"\n"}}{{end}}{{end}}'
 
+# A message can have what the container wrote at its end: only characters that a terminal shows are let through.
 leave() {
-  echo "$name: $(kubectl get sbx "$name" "$@" -o go-template="$words" | head -n 1)"
+  printf '%s: %s\n' "$name" "$(kubectl get sbx "$name" "$@" -o go-template="$words" | head -n 1 | LC_ALL=C tr -cd '\n\040-\176')"
   exit "$code"
 }
 

@@ -146,8 +146,15 @@ def _kubeconfig() -> str:
     return os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
+def _is_there(paths: str) -> bool:
+    """Whether any of these files is; the loader's words about it are of another matter."""
+    return any(Path(part).expanduser().exists() for part in paths.split(os.pathsep) if part)
+
+
 async def _load_kubeconfig(settings: client.Configuration, context: str | None = None) -> None:
     path = _kubeconfig()
+    if not _is_there(path):
+        raise NoClusterError(f"no cluster: this is no Pod, and KUBECONFIG ({path}) cannot be used: no such file")
     try:
         await config.load_kube_config(
             config_file=path, context=context, client_configuration=settings, persist_config=False

@@ -14,6 +14,7 @@ class Metadata(Model):
     name: Annotated[DnsSubdomain, Field(max_length=MAX_NAME)]
     namespace: DnsLabel | None = None
     labels: dict[LabelKey, LabelValue] | None = None
+    annotations: dict[LabelKey, str] | None = None
 
 
 def manifest(metadata: Metadata, spec: SandboxSpec) -> dict[str, Any]:

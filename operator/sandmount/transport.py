@@ -87,7 +87,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             if not begun:
                 self._count("WATCH", path, 0)
-            raise Transient(f"the watch of {path} broke: {error!r}") from error
+            raise Transient(f"the watch of {path} broke: {_words(error)}") from error
 
     async def _begun(self, path: str, stream: aiohttp.ClientResponse, session: Session) -> None:
         """Raises Outdated or Transient unless the watch was granted."""
@@ -115,7 +115,7 @@ class Transport:
                 data = await response.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self._count(method, path, 0)
-                raise Transient(f"{method} {url}: {error!r}") from error
+                raise Transient(f"{method} {url}: {_words(error)}") from error
         self._count(method, path, response.status)
         return response, data
 
@@ -146,6 +146,11 @@ async def _send(
     return await api_client.rest_client.request(
         method, api_client.configuration.host + url, headers=sent, body=body, _request_timeout=within
     )
+
+
+def _words(error: Exception) -> str:
+    """For people; a time that is over has none of its own."""
+    return str(error) or type(error).__name__
 
 
 def _event(path: str, line: bytes) -> Json:

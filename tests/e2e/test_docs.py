@@ -29,6 +29,8 @@ README = REPOSITORY / "README.md"
 BY_HAND = ["admins.md", "gitops.md", "kubectl-sandbox.md", "lifecycle.md", "python.md", "users.md"]
 """Documents whose commands are run one after the other, beside an operator at work."""
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+REFUSALS = {"no": "^no$", "HostPathNotAllowed": "HostPathNotAllowed", "Read-only file system": "Read-only file system"}
+"""Comments behind commands that have to fail, and what these then print."""
 EXAMPLE_DIRECTORIES = (Path("/srv/sandmount-demo"), Path("/srv/sandmount-outside"))
 """Where the example manifests expect their data; made by the commands of the documents, removed by us."""
 
@@ -55,7 +57,7 @@ class Shell:
         self.background: list[subprocess.Popen[bytes]] = []
 
     def run(self, command: str) -> str:
-        """Runs one; a comment behind a command that fails must be what it prints."""
+        """Runs one, which must succeed; but one with a comment of REFUSALS must fail, and say so."""
         if command.rstrip().endswith("&"):
             with self.log.open("ab") as log:
                 words = shlex.split(command.rstrip().rstrip("&"))
@@ -75,7 +77,10 @@ class Shell:
         )
         said = done.stdout + done.stderr
         expected = command.partition(" # ")[2].strip()
-        assert done.returncode == 0 or (expected and expected in said), f"{command}\n{said}"
+        if expected in REFUSALS:
+            assert done.returncode != 0 and re.search(REFUSALS[expected], said, re.MULTILINE), f"{command}\n{said}"
+        else:
+            assert done.returncode == 0, f"{command}\n{said}"
         return said
 
     def close(self) -> None:
@@ -233,6 +238,10 @@ def test_every_make_target_in_the_documents_exists() -> None:
         for command in commands(document):
             if target := re.search(r"(?:^| )make ([a-z-]+)", command):
                 assert re.search(rf"^{target[1]}:.*## ", text, re.MULTILINE), f"{document.name}: {command}"
+            if chosen := re.search(r'PYTEST_ARGS="(.+)"', command):
+                argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", *chosen[1].split()]
+                done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, timeout=120, check=False)
+                assert done.returncode == 0, f"{document.name}: {command} selects no test"
 
 
 def test_every_other_command_in_the_documents_is_run_above() -> None:

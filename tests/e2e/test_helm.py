@@ -85,11 +85,14 @@ def test_monitoring_and_dashboard_are_those_of_the_components(kube: Kube, helm: 
     assert [kind for kind, _ in sorted(extras[0])] == sorted(kinds)
 
 
-def test_every_namespace_is_the_release_s(helm: Path) -> None:
+@pytest.mark.parametrize("namespace", ["elsewhere", "123"])
+def test_every_namespace_is_the_release_s(helm: Path, namespace: str) -> None:
     values = {"monitoring": {"enabled": True}, "dashboard": {"enabled": True}, "allowedHostPaths": ["/srv"]}
-    text = render(helm, values, "elsewhere").stdout
+    text = render(helm, values, namespace).stdout
     assert "sandmount-system" not in text
-    assert {o["metadata"].get("namespace", "elsewhere") for o in objects(text).values()} == {"elsewhere"}
+    found = objects(text)
+    assert {o["metadata"].get("namespace", namespace) for o in found.values()} == {namespace}
+    assert {s["namespace"] for o in found.values() for s in o.get("subjects", ())} == {namespace}
 
 
 @pytest.mark.parametrize(
@@ -139,6 +142,11 @@ def test_settings_reach_the_operator(helm: Path) -> None:
     [
         ({"allowAllHostPaths": "true"}, "allowAllHostPaths"),
         ({"allowAllHostPaths": True, "allowedHostPaths": ["/srv"]}, "keep one of them"),
+        ({"allowAllHostPaths": True, "allowedHostPaths": []}, "keep one of them"),
+        ({"policy": None}, "policy"),  # Helm takes null for "no default", so a key without a value would switch it off
+        ({"networkPolicy": {"enabled": None}}, "enabled"),
+        ({"networkPolicy": None}, "networkPolicy"),
+        ({"allowAllHostPaths": None}, "allowAllHostPaths"),
         ({"allowedHostPaths": ["srv"]}, "allowedHostPaths"),
         ({"allowedHostPaths": ["/"]}, "allowedHostPaths"),
         ({"allowedHostPaths": [{"path": "/srv", "readonly": True}]}, "allowedHostPaths"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.attack.api_bad_specs import bad_specs
 from tests.cluster.kubectl import SANDBOXES
 from tests.e2e.webhook import fed
 from tests.support import Json, Kube, wait_until
@@ -36,6 +38,11 @@ def forbidden(kube: Kube, *args: str, item: Json | None = None) -> bool:
     return done.returncode != 0 and "forbidden" in done.stderr.lower()
 
 
+def may_not(kube: Kube, verb: str, what: str, *args: str) -> bool:
+    """Whether the API server answers no; kubectl's own commands ask for the Pod first, and come no further."""
+    return kube.try_run("auth", "can-i", verb, what, *args).stdout.strip() == "no"
+
+
 def refused_to_all(kube: Kube, sandboxes: Sandboxes, user: str) -> dict[str, bool]:
     """What neither role gives: anything of Pods, the status, other namespaces, the allowlist, the roles."""
     where = ("-n", sandboxes.namespace)
@@ -49,9 +56,11 @@ def refused_to_all(kube: Kube, sandboxes: Sandboxes, user: str) -> dict[str, boo
     tries: dict[str, Callable[[], bool]] = {
         "create a Pod": lambda: forbidden(kube, "create", user, item=pod),
         "see Pods": lambda: forbidden(kube, "get", "pods", *where, user),
-        "exec": lambda: forbidden(kube, "exec", "there", *where, user, "--", "true"),
-        "attach a container": lambda: forbidden(kube, "debug", "there", "--image=busybox:stable", *where, user),
-        "read the log": lambda: forbidden(kube, "logs", "there", *where, user),
+        "exec": lambda: may_not(kube, "create", "pods/exec", *where, user),
+        "attach": lambda: may_not(kube, "create", "pods/attach", *where, user),
+        "forward a port": lambda: may_not(kube, "create", "pods/portforward", *where, user),
+        "add a container": lambda: may_not(kube, "patch", "pods/ephemeralcontainers", *where, user),
+        "read the log": lambda: may_not(kube, "get", "pods/log", *where, user),
         "delete the Pod": lambda: forbidden(kube, "delete", "pod", "there", *where, user),
         "write the status": lambda: forbidden(kube, "patch", "sbx", "there", *where, user, *status),
         "see Sandboxes elsewhere": lambda: forbidden(kube, "get", "sbx", "--all-namespaces", user),
@@ -83,6 +92,28 @@ def test_a_role_gives_sandboxes_and_nothing_else(
     sandboxes.wait_ready("own")
     kube.run("patch", "sbx", "own", *where, "--type=merge", "-p", '{"spec":{"paused":true}}')
     kube.run("delete", "sbx", "own", *where, seconds=60)
+
+
+def test_no_field_lets_an_editor_reach_what_is_not_allowed(sandboxes: Sandboxes, kube: Kube, shared: Path) -> None:
+    """Each spec that must never become a Pod, by a user who has the shipped role and nothing else."""
+    name = f"editor-{sandboxes.namespace}"
+    where = ("-n", sandboxes.namespace)
+    kube.run("create", "rolebinding", "editor", "--clusterrole=sandmount-editor", f"--user={name}", *where)
+    wait_until(
+        "the user has the role",
+        lambda: kube.try_run("auth", "can-i", "create", SANDBOXES, *where, f"--as={name}").returncode == 0,
+        10,
+    )
+    specs = [(bad, spec) for bad, spec, _ in bad_specs(str(shared))]
+    taken = []
+    for bad, spec in specs:
+        item = sandboxes.manifest(bad) | {"spec": spec}
+        if fed(kube, item, "create", f"--as={name}", "--validate=false").returncode == 0:
+            taken.append(bad)
+    assert len(specs) - len(taken) > 100
+    for bad in taken:
+        wait_until(f"{bad} is refused", partial(kube.condition, bad, sandboxes.namespace, "Stalled"), 30)
+    assert not kube.items("pods", "-n", sandboxes.namespace)
 
 
 def test_edit_and_view_have_nothing_of_sandboxes(kube: Kube) -> None:

@@ -74,7 +74,8 @@ def test_a_manifest_is_the_whole_sandbox() -> None:
         {"name": "a", "namespace": "team.a"},
         {"name": "a", "labels": {"": "x"}},
         {"name": "a", "labels": {"team": "a b"}},
-        {"name": "a", "annotations": {}},
+        {"name": "a", "annotations": {"a b": "x"}},
+        {"name": "a", "finalizers": []},
     ],
 )
 def test_metadata_that_the_api_server_would_refuse_is_refused(fields: dict[str, Any]) -> None:

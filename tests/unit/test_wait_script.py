@@ -45,3 +45,15 @@ def test_the_exit_code_says_how_it_is(wanted: str, conditions: str, code: int, t
 def test_a_kubectl_that_fails_and_a_wrong_call_are_told_apart_from_a_sandbox_that_does(tmp_path: Path) -> None:
     assert wait(tmp_path, "", "training", "Ready", "0", kubectl="exit 1").returncode == 3
     assert wait(tmp_path, "", "training").returncode == 3
+
+
+@pytest.mark.parametrize("args", [("ready", "2"), ("Ready", "60s"), ("Ready", ""), ("", "2"), ("Ready", "-1")])
+def test_a_wrong_word_or_time_is_a_wrong_call(args: tuple[str, str], tmp_path: Path) -> None:
+    assert wait(tmp_path, "Ready=True", "training", *args).returncode == 3
+
+
+def test_a_message_does_not_write_to_the_terminal(tmp_path: Path) -> None:
+    said = "\\033]0;title\\007\\033[2J\\302\\233 \\\\033[31m"
+    done = wait(tmp_path, "Stalled=True", "training", "Ready", "0", kubectl=f"printf '{said}'; exit 0")
+    assert done.stdout.startswith("training: ") and done.stdout.endswith("\n")
+    assert done.stdout.rstrip("\n").isprintable()

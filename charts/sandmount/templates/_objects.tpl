@@ -6,7 +6,9 @@
 {{- $root := index . 0 }}
 {{- range $file := rest . }}
 {{- $text := required (printf "%s is missing" $file) ($root.Files.Get (printf "files/%s.yaml" $file)) }}
-{{- range splitList "\n---\n" ($text | replace "sandmount-system" $root.Release.Namespace) }}
+{{- $own := printf "namespace: %q" $root.Release.Namespace }}{{/* in quotes: a name can be a number */}}
+{{- $text = $text | replace "namespace: sandmount-system" $own | replace "sandmount-system" $root.Release.Namespace }}
+{{- range splitList "\n---\n" $text }}
 {{- $object := fromYaml . }}
 {{- if $object.kind }}
 {{- $more := ternary $root.Values.monitoring.labels dict (hasPrefix "monitoring" $file) }}

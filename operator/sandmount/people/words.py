@@ -4,10 +4,14 @@ from datetime import datetime, timedelta
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
+LONGEST = 2000
+"""Characters of one line. A spec's command can have 131072."""
+
 
 def shown(text: object) -> str:
-    """One line that can be printed: whoever writes a message or an Event does not write to the terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    """One line that can be printed: whoever writes a message or an Event does not write to the terminal, or fill it."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
 
 
 def duration(time: timedelta) -> str:
