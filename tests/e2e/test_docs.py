@@ -137,6 +137,7 @@ def test_the_readme_s_way_to_a_first_sandbox_works_line_by_line(
     assert (directory / "hello.txt").read_text() == "hello\n"
 
 
+@pytest.mark.without_policy("an operator with an administrator's rights, which the policy does not know")
 def test_the_readme_s_way_without_an_image_works_line_by_line(shell: Shell, tmp_path: Path) -> None:
     steps = commands(README, "## Without an image")
     assert len(steps) >= 8
