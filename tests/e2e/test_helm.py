@@ -143,6 +143,7 @@ def test_settings_reach_the_operator(helm: Path) -> None:
         ({"allowAllHostPaths": "true"}, "allowAllHostPaths"),
         ({"allowAllHostPaths": True, "allowedHostPaths": ["/srv"]}, "keep one of them"),
         ({"allowAllHostPaths": True, "allowedHostPaths": []}, "keep one of them"),
+        ({"admission": None}, "admission"),
         ({"policy": None}, "policy"),  # Helm takes null for "no default", so a key without a value would switch it off
         ({"networkPolicy": {"enabled": None}}, "enabled"),
         ({"networkPolicy": None}, "networkPolicy"),
@@ -169,8 +170,8 @@ def test_helm_finds_nothing_to_say_against_it(helm: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("admission", [False, None, "Off"])
-def test_off_without_quotes_is_off_too(helm: Path, admission: bool | str | None) -> None:
+@pytest.mark.parametrize("admission", [False, "Off"])
+def test_off_without_quotes_is_off_too(helm: Path, admission: bool | str) -> None:
     """YAML takes it for false."""
     found = rendered(helm, {"admission": admission})
     assert not [kind for kind, _ in found if kind == "ValidatingWebhookConfiguration"]
