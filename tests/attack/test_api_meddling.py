@@ -49,6 +49,7 @@ REPLACED: Mapping[str, Json] = {
 """Changes after which the Pod cannot be told from another, so that a new one is made."""
 
 
+@pytest.mark.without_policy("takes labels off, which the policy refuses")
 def test_what_somebody_takes_off_a_pod_is_put_back_or_the_pod_is_replaced(
     sandboxes: Sandboxes, pod_user: Tenant, shared: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_what_somebody_takes_off_a_pod_is_put_back_or_the_pod_is_replaced(
         sandboxes.wait_ready(name)
 
 
+@pytest.mark.without_policy("takes labels off, which the policy refuses")
 def test_a_pod_that_lost_our_labels_under_a_list_with_a_mistake_is_stopped_by_the_next_one(
     sandboxes: Sandboxes, pod_user: Tenant, shared: Path
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_pod_that_lost_our_labels_under_a_list_with_a_mistake_is_stopped_by_th
     wait_until_still(shared / "bare")
 
 
+@pytest.mark.without_policy("takes labels off, which the policy refuses")
 def test_a_pod_that_lost_our_labels_while_the_operator_was_away_is_stopped_when_it_is_no_longer_allowed(
     sandboxes: Sandboxes, pod_user: Tenant, operator: OperatorProcess, shared: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_metadata_of_a_sandbox_does_not_reach_its_pod(sandboxes: Sandboxes, shar
         assert pod["metadata"][part] == wanted[part]
 
 
+@pytest.mark.without_policy("adds a container, which the policy refuses")
 def test_an_ephemeral_container_that_mounts_the_whole_root_ends_its_pod_and_gets_no_further_than_the_root(
     sandboxes: Sandboxes, kube: Kube, shared: Path, canary: Canary
 ) -> None:
