@@ -92,6 +92,7 @@ def forged_pod(sandboxes: Sandboxes, name: str, forged: Forged, owners: Mapping[
     }
 
 
+@pytest.mark.without_policy("makes Pods with our label, which the policy refuses")
 def test_a_pod_made_in_advance_is_neither_adopted_nor_touched_nor_granted_anything(
     sandboxes: Sandboxes, pod_user: Tenant, shared: Path, host: Path, cluster: Cluster
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_pod_made_in_advance_is_neither_adopted_nor_touched_nor_granted_anythi
     assert not touched, [str(r) for r in touched]
 
 
+@pytest.mark.without_policy("makes Pods with our label, which the policy refuses")
 def test_a_forged_pod_of_a_sandbox_that_never_was_goes_and_the_real_one_gets_its_own(
     sandboxes: Sandboxes, pod_user: Tenant, shared: Path, host: Path
 ) -> None:

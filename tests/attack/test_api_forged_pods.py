@@ -107,6 +107,7 @@ def forge(genuine: Json, change: Forge, outside: Path, *, labelled: bool) -> Jso
     return pod
 
 
+@pytest.mark.without_policy("makes Pods with our label, which the policy refuses")
 def test_a_pod_with_our_hash_and_other_mounts_is_replaced_by_one_with_what_was_granted(
     sandboxes: Sandboxes, pod_user: Tenant, shared: Path, host: Path, operator: OperatorProcess
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_pod_with_our_hash_and_other_mounts_is_replaced_by_one_with_what_was_g
     wait_until_still(*(outside / name for name in pods))
 
 
+@pytest.mark.without_policy("makes Pods with our label, which the policy refuses")
 def test_a_forged_pod_of_a_denied_sandbox_does_not_stay_and_is_not_vouched_for(
     sandboxes: Sandboxes, pod_user: Tenant, shared: Path, host: Path
 ) -> None:

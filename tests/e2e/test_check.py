@@ -47,6 +47,7 @@ def namespaces(kube: Kube) -> Iterator[list[str]]:
         kube.delete("namespace", name, wait=False)
 
 
+@pytest.mark.settings(LOG_FORMAT="text", EMPTY_ALLOWLIST="allow")
 def test_the_example_s_manifests_are_judged_as_the_operator_judges_them(
     kube: Kube, operator: OperatorProcess, namespace: str, tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_the_example_s_manifests_are_judged_as_the_operator_judges_them(
     kube.run("delete", SANDBOXES, "--all", "-n", namespace, "--wait=false")
 
 
+@pytest.mark.settings(LOG_FORMAT="text", EMPTY_ALLOWLIST="allow")
 def test_500_generated_cases_are_judged_as_the_operator_judges_them(
     kube: Kube,
     operator: OperatorProcess,
