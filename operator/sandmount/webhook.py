@@ -15,7 +15,6 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +123,12 @@ class Webhook:
         """kopf's protocol of a webhook server: listens until it is cancelled, and gives reviews to ``make_answer``."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            response = await self._handle(request, make_answer)
-            if response.status == HTTPStatus.OK:
+            if self._is_for_us(request):
                 server.welcome(request)
-            else:
-                response.force_close()  # whoever does not know the path keeps no connection
-            return response
+                return await self._handle(request, make_answer)
+            stranger = web.Response(status=404)
+            stranger.force_close()  # whoever does not know the path keeps no connection
+            return stranger
 
         await self._ready.wait()
         server = _Server(handle)
@@ -169,11 +168,13 @@ class Webhook:
         """Called in each handshake, with or without a server name: the certificate of this moment."""
         connection.context = self._context
 
-    async def _handle(self, request: web.BaseRequest, make_answer: Any) -> web.StreamResponse:
-        """One request. What is not for us is refused before any of it is read."""
+    def _is_for_us(self, request: web.BaseRequest) -> bool:
+        """Whether it knows the path, which only the API server was told; none of it is read for that."""
         asked_for = request.path.encode(errors="replace")
-        if self._serving is None or not hmac.compare_digest(asked_for, self._serving.path.encode()):
-            return web.Response(status=404)
+        return self._serving is not None and hmac.compare_digest(asked_for, self._serving.path.encode())
+
+    async def _handle(self, request: web.BaseRequest, make_answer: Any) -> web.StreamResponse:
+        """One request of the API server's."""
         if request.method != "POST":
             return web.Response(status=405)
         try:

@@ -75,6 +75,11 @@ class Installed:
         """The operator's log."""
         return self.kube.run("logs", DEPLOYMENT, "-n", OPERATOR_NAMESPACE, "--tail=-1")
 
+    def introduce_webhook(self) -> None:
+        """As an admin does it once, when the webhook has a certificate."""
+        wait_until("the webhook has a certificate", lambda: "tls.crt" in webhook.secret(self.kube), 30)
+        webhook.introduce(self.kube)
+
     def roll_out(self) -> None:
         """Return when it is Ready."""
         self.kube.run("rollout", "status", DEPLOYMENT, "-n", OPERATOR_NAMESPACE, f"--timeout={READY_SECONDS}s")
@@ -193,8 +198,7 @@ def test_an_upgrade_leaves_list_webhook_and_pods_as_they_are(
     """From an installation that differs, so that the operator's Pod is another one afterwards."""
     sandboxes, root = users
     kube = installed.kube
-    wait_until("the webhook has a certificate", lambda: "tls.crt" in webhook.secret(kube), 30)
-    webhook.introduce(kube)
+    installed.introduce_webhook()
     told, secret = kube.get("validatingwebhookconfiguration", "sandmount")["webhooks"], webhook.secret(kube)
     sandboxes.apply("stays", host_volume(root))
     sandboxes.wait_ready("stays")
@@ -240,8 +244,7 @@ def test_the_production_overlay_refuses_at_apply_what_would_not_run(
     """By the webhook, which the API server calls at its Service; and an empty list allows nothing."""
     sandboxes, root = users
     kube = installed.kube
-    wait_until("the webhook has a certificate", lambda: "tls.crt" in webhook.secret(kube), 30)
-    webhook.introduce(kube)
+    installed.introduce_webhook()
     denied = sandboxes.manifest("denied", host_volume(Path("/etc")))
 
     def refused() -> bool:
