@@ -6,7 +6,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sandmount.judgement import decisions
 from sandmount.listfile import parse
 from sandmount.pod import build_pod
 from sandmount.settings import EmptyAllowlist
-from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support import Json, Kube, wait_until
 from tests.support.fixtures import Sandboxes
 from tests.support.kubectl import ALLOWLIST_KEY, ALLOWLIST_NAME, OPERATOR_NAMESPACE
 
@@ -177,23 +177,6 @@ def allowlist(text: str) -> Json:
 def owner(name: str, uid: str, kind: str = KIND, api_version: str = API_VERSION) -> Json:
     """A controller in ownerReferences."""
     return {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": True}
-
-
-@contextmanager
-def other_settings(operator: OperatorProcess, settings: Mapping[str, str]) -> Iterator[None]:
-    """Inside, the operator runs with these settings besides its own; afterwards as before."""
-    before = dict(operator.settings)
-    operator.stop()
-    operator.settings |= settings
-    try:
-        operator.start()
-        operator.wait_until_working()
-        yield
-    finally:
-        operator.stop()
-        operator.settings = before
-        operator.start()
-        operator.wait_until_working()
 
 
 def uid_of(found: Json | None) -> str:

@@ -16,7 +16,6 @@ from tests.attack.api_lists import GRANTED, KINDS, LIVE, MISSING, Kind, filled_i
 from tests.attack.api_support import (
     WRITE,
     allowlist,
-    other_settings,
     script,
     uid_of,
     wait_until_gone,
@@ -120,7 +119,7 @@ def test_none_denies_everything_and_means_it(text: str) -> None:
 def test_an_empty_list_stops_what_runs_where_it_does_not_allow_everything(
     sandboxes: Sandboxes, shared: Path, operator: OperatorProcess
 ) -> None:
-    with other_settings(operator, {"SANDMOUNT_EMPTY_ALLOWLIST": "deny"}):
+    with operator.running_with({"SANDMOUNT_EMPTY_ALLOWLIST": "deny"}):
         sandboxes.apply("runs", host_volume(shared), entrypoint=script(WRITE))
         sandboxes.wait_ready("runs")
         uid = uid_of(sandboxes.pod("runs"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.attack.api_races import DENIED, race, writer
-from tests.attack.api_support import other_settings, uid_of, wait_until_no_pod, wait_until_still, writes
+from tests.attack.api_support import uid_of, wait_until_no_pod, wait_until_still, writes
 from tests.support import OperatorProcess
 from tests.support.fixtures import Recorder, Sandboxes
 from tests.verdicts import live
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("warning_only", "no_traceback")
 @pytest.fixture(scope="module")
 def warning_only(operator: OperatorProcess) -> Iterator[OperatorProcess]:
     """The operator with onRevoke: Warn."""
-    with other_settings(operator, {"SANDMOUNT_ON_REVOKE": "Warn"}):
+    with operator.running_with({"SANDMOUNT_ON_REVOKE": "Warn"}):
         yield operator
 
 
