@@ -52,7 +52,7 @@ image: ## Build the operator's image, sandmount:0.1.0: with Docker, or as build/
 	else $(MAKE) --no-print-directory $(INSTALLED) && $(BIN)/python -m tests.cluster.operator_image build; fi
 
 chart: ## Put the objects of manifests/ into the Helm chart again, after a change
-	@rm -f charts/sandmount/files/*; for part in base policy webhook monitoring grafana; do for file in manifests/$$part/*.{yaml,json}; do \
+	@rm -f charts/sandmount/files/*; for part in base policy webhook webhook-cert-manager monitoring grafana; do for file in manifests/$$part/*.{yaml,json}; do \
 	  [ -e "$$file" ] || continue; \
 	  case $$file in */kustomization.yaml|*/namespace.yaml|manifests/webhook/deployment.yaml) ;; \
 	  *) cp $$file charts/sandmount/files/$$part-$$(basename $$file);; esac; done; done

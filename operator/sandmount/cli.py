@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 from typing import Any
 
 import click
@@ -15,6 +16,8 @@ from sandmount.login import NoClusterError
 from sandmount.logs import LogFormat, configure
 from sandmount.probes import AddressError
 from sandmount.settings import Admission, EmptyAllowlist, OnRevoke, SecretRefs, Settings
+
+log = logging.getLogger(__name__)
 
 _DEFAULTS = Settings()
 
@@ -88,6 +91,9 @@ def run(*, log_format: str, verbose: bool, runtime_classes: str, **options: Any)
         try:
             asyncio.run(handlers.run(settings))
         except (NoClusterError, AddressError, handlers.CrdRemovedError) as error:
+            if log_format == LogFormat.JSON:  # whoever reads the log as such must not miss its last line
+                log.critical("%s", error)
+                raise SystemExit(1) from error
             raise click.ClickException(str(error)) from error
 
 

@@ -35,6 +35,8 @@ class Snapshot:
     retries: int = 0
     """Passes that failed and were tried again, since the start."""
     allowlist: Allowlist | None = None
+    ready: bool = False
+    """Whether everything is known that is decided on, as /readyz says."""
 
 
 def phases(statuses: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
@@ -133,6 +135,9 @@ class _AtScrape(Collector):
         build = GaugeMetricFamily("sandmount_build_info", "1, with the operator's version.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
+        yield GaugeMetricFamily(
+            "sandmount_ready", "1 when all that is decided on is known, as /readyz says.", value=now.ready
+        )
         if now.allowlist is not None:
             yield from _of_allowlist(now.allowlist)
 

@@ -114,8 +114,8 @@ class Reconciler:
     def snapshot(self) -> Snapshot:
         """What there is now, for whoever counts."""
         told = [(s.namespace, str(s.status.get("phase") or "")) for s in self.known.sandboxes.values()]
-        queue = self._queue
-        return Snapshot(phases(told), len(queue), queue.oldest_seconds(), queue.retries, self._allowlist)
+        queue, ready = self._queue, not any(self.missing())
+        return Snapshot(phases(told), len(queue), queue.oldest_seconds(), queue.retries, self._allowlist, ready)
 
     async def begin(self) -> None:
         """Returns when there is a list to decide by, and everything to decide on is known."""

@@ -72,6 +72,21 @@ def test_the_chart_renders_to_the_objects_of_the_manifests(kube: Kube, helm: Pat
         assert found[key] == item, key
 
 
+def test_with_cert_manager_it_renders_to_the_production_overlay_with_that_component(
+    kube: Kube, helm: Path, tmp_path: Path
+) -> None:
+    overlay = yaml.safe_load((MANIFESTS / "overlays" / "production" / "kustomization.yaml").read_text())
+    overlay["components"] = ["../../webhook-cert-manager"]  # as the comment there says
+    for field in ("resources", "components"):
+        found = [(MANIFESTS / "overlays" / "production" / part).resolve() for part in overlay[field]]
+        overlay[field] = [os.path.relpath(part, tmp_path.resolve()) for part in found]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    wanted = objects(kube.run("kustomize", str(tmp_path)))
+    del wanted["Namespace", OPERATOR_NAMESPACE]
+    assert rendered(helm, {"certManager": True}) == wanted
+    assert ("Certificate", "sandmount-webhook") in wanted
+
+
 def test_monitoring_and_dashboard_are_those_of_the_components(kube: Kube, helm: Path, tmp_path: Path) -> None:
     parts = [
         os.path.relpath(MANIFESTS / name, tmp_path.resolve()) for name in ("overlays/production", *EXTRAS.values())
@@ -87,7 +102,8 @@ def test_monitoring_and_dashboard_are_those_of_the_components(kube: Kube, helm: 
 
 @pytest.mark.parametrize("namespace", ["elsewhere", "123"])
 def test_every_namespace_is_the_release_s(helm: Path, namespace: str) -> None:
-    values = {"monitoring": {"enabled": True}, "dashboard": {"enabled": True}, "allowedHostPaths": ["/srv"]}
+    extras = {"monitoring": {"enabled": True}, "dashboard": {"enabled": True}, "certManager": True}
+    values = {**extras, "allowedHostPaths": ["/srv"]}
     text = render(helm, values, namespace).stdout
     assert "sandmount-system" not in text
     found = objects(text)
@@ -144,6 +160,7 @@ def test_settings_reach_the_operator(helm: Path) -> None:
         ({"allowAllHostPaths": True, "allowedHostPaths": ["/srv"]}, "keep one of them"),
         ({"allowAllHostPaths": True, "allowedHostPaths": []}, "keep one of them"),
         ({"admission": None}, "admission"),
+        ({"certManager": "yes"}, "certManager"),
         ({"policy": None}, "policy"),  # Helm takes null for "no default", so a key without a value would switch it off
         ({"networkPolicy": {"enabled": None}}, "enabled"),
         ({"networkPolicy": None}, "networkPolicy"),

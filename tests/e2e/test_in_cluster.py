@@ -153,7 +153,9 @@ def test_nothing_is_asked_that_its_roles_do_not_grant(installed: Installed) -> N
 
 def test_the_kubelet_s_probes_and_a_scrape_are_answered(installed: Installed) -> None:
     assert installed.at("/healthz") == installed.at("/readyz") == "ok\n"
-    assert 'sandmount_build_info{version="' in installed.at("/metrics")
+    scraped = installed.at("/metrics")
+    assert 'sandmount_build_info{version="' in scraped
+    assert "\nsandmount_ready 1.0\n" in scraped
 
 
 def test_its_log_is_json(installed: Installed) -> None:

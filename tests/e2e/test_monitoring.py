@@ -35,6 +35,10 @@ def alert_of(name: str) -> Json:
 
 FIRES = {
     "SandmountAbsent": ([("up", "1x30")], [("sandmount_build_info", "1x30")]),
+    "SandmountNotReady": (
+        [('sandmount_ready{pod="a"}', "0x30"), ('sandmount_ready{pod="b"}', "0x30")],
+        [('sandmount_ready{pod="a"}', "0x30"), ('sandmount_ready{pod="b"}', "1x30")],
+    ),
     "SandmountAllowlistUnusable": ([("sandmount_allowlist_usable", "0x30")], [("sandmount_allowlist_usable", "1x30")]),
     "SandmountAllowlistBadItems": (
         [("sandmount_allowlist_bad_items", "2x30")], [("sandmount_allowlist_bad_items", "0x30")],

@@ -1,7 +1,12 @@
 """Settings and the command line: every setting as option and environment variable, and clear errors."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import click
 import pytest
@@ -83,6 +88,26 @@ def test_help_lists_every_setting_with_its_environment_variable_and_explains_it(
         assert f"--{name.replace('_', '-')}" in found.output
         assert re.search(rf"env var: SANDMOUNT_{name.upper()}\b", found.output), name
     assert all(isinstance(p, click.Option) and p.help for p in run.params)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_the_last_line_of_a_log_is_like_the_others(log_format: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sandmount", "run", "--log-format", log_format],
+        env={**os.environ, "KUBECONFIG": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    if log_format == "json":
+        fields = json.loads(line)
+        assert fields["level"] == "CRITICAL"
+        assert fields["message"].startswith("no cluster: ")
+    else:
+        assert line.startswith("Error: no cluster: ")
 
 
 def parsed(args: list[str], env: dict[str, str] | None = None) -> dict[str, object]:

@@ -90,12 +90,13 @@ def test_the_time_until_ready_is_a_histogram_that_a_clock_behind_cannot_break() 
 def test_a_scrape_shows_what_there_is_at_that_moment() -> None:
     metrics = Metrics()
     allowlist = Allowlist("7", (Entry("/data", 1),), (BadItem(2, "bad"), BadItem(3, "bad")))
-    now = Snapshot(phases([("a", "Running"), ("a", "Running"), ("b", "")]), 3, 1.5, 9, allowlist)
-    assert value(metrics, "sandmount_queue_depth") == 0
+    now = Snapshot(phases([("a", "Running"), ("a", "Running"), ("b", "")]), 3, 1.5, 9, allowlist, ready=True)
+    assert value(metrics, "sandmount_queue_depth") == value(metrics, "sandmount_ready") == 0
     assert value(metrics, "sandmount_allowlist_entries") is None
     metrics.show(lambda: now)
     assert value(metrics, "sandmount_sandboxes", namespace="a", phase="Running") == 2
     assert value(metrics, "sandmount_sandboxes", namespace="b", phase="Pending") == 1
+    assert value(metrics, "sandmount_ready") == 1
     assert value(metrics, "sandmount_queue_depth") == 3
     assert value(metrics, "sandmount_queue_oldest_seconds") == 1.5
     assert value(metrics, "sandmount_queue_retries_total") == 9

@@ -20,6 +20,14 @@
 {{- $_ := set $object.spec "ingress" (rest $object.spec.ingress) }}
 {{- end }}
 {{- end }}
+{{- if $root.Values.certManager }}{{/* as manifests/webhook-cert-manager does it */}}
+{{- if and (eq $file "webhook-rbac") (eq $object.kind "Role") }}
+{{- $_ := set (index $object.rules 0) "verbs" (list "list" "watch") }}
+{{- else if eq $file "webhook-configuration" }}
+{{- $_ := set $object.metadata "annotations" (dict "cert-manager.io/inject-ca-from" (printf "%s/sandmount-webhook" $root.Release.Namespace)) }}
+{{- $_ := set (index $object.webhooks 0).clientConfig.service "path" "/validate" }}
+{{- end }}
+{{- end }}
 ---
 {{ toYaml $object }}
 {{- end }}
