@@ -1,4 +1,5 @@
-# The operator's image: Python of Debian 12, the packages of requirements.txt by their hashes, and the operator.
+# The operator's image: Python of Debian 12, the packages of requirements.txt by their hashes, and the operator, built by what is in
+# requirements-build.txt.
 # No shell is needed at run time, nothing is written, and it runs as a user without a name. `make image` builds it;
 # for several architectures: docker buildx build --platform linux/amd64,linux/arm64 --tag NAME:VERSION --push .
 # Pin the base image where you build: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
@@ -7,10 +8,11 @@ ARG PYTHON=python:3.11-slim-bookworm
 FROM ${PYTHON} AS packages
 COPY requirements.txt /src/
 RUN pip install --no-cache-dir --no-compile --require-hashes --only-binary=:all: --target /opt/sandmount -r /src/requirements.txt
-COPY pyproject.toml README.md LICENSE /src/
+COPY pyproject.toml README.md LICENSE requirements-build.txt /src/
 COPY crds/sandboxes.yaml /src/crds/
 COPY operator /src/operator
-RUN pip install --no-cache-dir --no-compile --no-deps --target /opt/sandmount /src
+RUN pip install --no-cache-dir --require-hashes --only-binary=:all: -r /src/requirements-build.txt
+RUN pip install --no-cache-dir --no-compile --no-deps --no-build-isolation --target /opt/sandmount /src
 # Compiled here, as nothing can be written at run time; by its content, as a layer may lose times.
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/sandmount
 

@@ -77,7 +77,9 @@ requirements: $(INSTALLED) ## Pin the dependencies of pyproject.toml anew, with 
 	@set -e; $(PYTHON) -m venv $(VENV)/uv; $(VENV)/uv/bin/python -m pip install --quiet uv; \
 	pin="$(VENV)/uv/bin/uv pip compile pyproject.toml --upgrade --generate-hashes --universal --python-version 3.11 --quiet \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'"; \
-	eval "$$pin -o requirements.txt"; eval "$$pin --extra dev -o requirements-dev.txt"
+	eval "$$pin -o requirements.txt"; eval "$$pin --extra dev -o requirements-dev.txt"; \
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+	  eval "$${pin/pyproject.toml/-} -o requirements-build.txt"
 
 clean: ## Remove what the targets made inside the repository
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from tests.cluster.local.machine import apt_install
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILE = REPOSITORY / "Dockerfile"
 REQUIREMENTS = REPOSITORY / "requirements.txt"
+BUILD_REQUIREMENTS = REPOSITORY / "requirements-build.txt"
 NAME = "docker.io/library/sandmount:0.1.0"
 """As the Deployment's image ``sandmount:0.1.0`` is called in full."""
 
@@ -113,7 +115,7 @@ def _packages() -> bytes:
 def _operator() -> bytes:
     """From a copy, as a build leaves files beside the sources."""
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "src"), Path(folder, "target")
+        source, target, builder = Path(folder, "src"), Path(folder, "target"), Path(folder, "builder")
         (source / "crds").mkdir(parents=True)
         for name in ("pyproject.toml", "README.md", "LICENSE", "crds/sandboxes.yaml"):
             shutil.copy(REPOSITORY / name, source / name)
@@ -122,12 +124,14 @@ def _operator() -> bytes:
             source / "operator" / "sandmount",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-        _pip(str(target), "--no-deps", str(source))
+        _pip(str(builder), "--require-hashes", "--only-binary=:all:", "-r", str(BUILD_REQUIREMENTS))
+        _pip(str(target), "--no-deps", "--no-build-isolation", str(source), PYTHONPATH=str(builder))
         return _tar_of_folder(target)
 
 
-def _pip(target: str, *what: str) -> None:
-    _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-compile", "--target", target, *what)
+def _pip(target: str, *what: str, **environment: str) -> None:
+    argv = (sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-compile", "--target", target)
+    _run(*argv, *what, **environment)
 
 
 def _tar_of_folder(folder: Path) -> bytes:
@@ -146,8 +150,8 @@ def _tar_of_folder(folder: Path) -> bytes:
     return out.getvalue()
 
 
-def _run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+def _run(*argv: str, **environment: str) -> None:
+    done = subprocess.run(argv, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"`{' '.join(argv[:3])} ...` failed:\n{done.stderr.strip()[-2000:]}")
 
