@@ -111,11 +111,14 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @contextmanager
-def spare_cluster(first: LocalCluster) -> Iterator[LocalCluster]:
-    """A second local cluster, from the same binaries and with names, addresses and ports of its own."""
+def spare_cluster(first: LocalCluster, admission: str = "") -> Iterator[LocalCluster]:
+    """A second local cluster, from the same binaries and with names, addresses and ports of its own.
+
+    ``admission`` is an AdmissionConfiguration for its API server.
+    """
     cache = Path(tempfile.mkdtemp(prefix="sm-"))
     (cache / "bin").symlink_to(first.layout.bin)
-    spare = LocalCluster(cache)
+    spare = LocalCluster(cache, admission)
     try:
         spare.up([HOST_DIRECTORY])
         yield spare

@@ -19,5 +19,6 @@ def canary(host: Path) -> Canary:
 def ground(sandboxes: Sandboxes, host: Path, shared: Path, canary: Canary) -> Ground:
     """A root that is on the allowlist, and the canary next to it."""
     found = Ground(sandboxes, host, shared, canary)
+    found.wait_for_list()
     found.begin()
     return found

@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandmount.listfile import version_of
 from tests.attack.canary import Canary, Facts, differences, facts
 from tests.cluster import ClusterError
 from tests.cluster.kubectl import SANDBOXES
 from tests.support import Json, wait_until
 from tests.support.fixtures import Sandboxes
-from tests.support.kubectl import condition_of
+from tests.support.kubectl import ALLOWLIST_NAME, OPERATOR_NAMESPACE, condition_of
 
 GREEDY = """
 [ -p /mnt/data ] || timeout 5 cat /mnt/data; [ -f /mnt/data ] && echo greed >> /mnt/data
@@ -99,6 +100,17 @@ class Ground:
     """Directories whose inside may change."""
     before: Facts = field(default_factory=dict)
     """How everything outside of the roots was when the attack began."""
+
+    def allow(self, text: str) -> None:
+        """Put this list in force: a Sandbox that is decided on by the one before would count as refused."""
+        self.sandboxes.kube.set_allowlist(text)
+        self.wait_for_list()
+
+    def wait_for_list(self) -> None:
+        """Return when the operator has loaded the list that there is."""
+        found = self.sandboxes.kube.get("configmap", ALLOWLIST_NAME, OPERATOR_NAMESPACE)
+        said = f"version: {version_of(found)}"
+        wait_until("the list is in force", lambda: said in self.sandboxes.log.read_text(errors="replace"), 30)
 
     def begin(self) -> None:
         """Remember how everything outside of the roots is now. What a test prepares there it prepares before."""

@@ -103,9 +103,7 @@ def write_through_a_writable_root(ground: Ground) -> Result:
     """
     read_only, inner = ground.canary.path, ground.canary.path / "deeper"
     ground.roots.append(inner)
-    ground.sandboxes.kube.set_allowlist(
-        json.dumps([str(ground.root), {"path": str(read_only), "readOnly": True}, {"path": str(inner)}])
-    )
+    ground.allow(json.dumps([str(ground.root), {"path": str(read_only), "readOnly": True}, {"path": str(inner)}]))
     (ground.root / "link").symlink_to(read_only)
     (inner / "up").symlink_to("..")
     (inner / "aside").symlink_to("../open")

@@ -115,7 +115,7 @@ def prepare(ground: Ground) -> Path:
         os.chown(each, USER, USER, follow_symlinks=False)
     ground.root.chmod(0o777)  # what the kubelet makes gets the same mode, so that a start can write there
     ground.roots.append(loot)
-    ground.sandboxes.kube.set_allowlist(f"- {ground.root}\n- {loot}\n")
+    ground.allow(f"- {ground.root}\n- {loot}\n")
     return loot
 
 

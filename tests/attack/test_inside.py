@@ -75,7 +75,7 @@ def test_a_file_of_one_root_gets_no_second_name_in_another(ground: Ground) -> No
     (other / "file").write_text("text\n")
     for each in (other, other / "file"):
         os.chown(each, USER, USER)
-    ground.sandboxes.kube.set_allowlist(f"- {ground.root}\n- {other}\n")
+    ground.allow(f"- {ground.root}\n- {other}\n")
     ground.roots.append(other)
     link = "ln /mnt/other/file /mnt/data/file; ln /mnt/data/../other/file /mnt/data/file; exit 0"
     volumes = (host_volume(ground.root), host_volume(other, "/mnt/other") | {"name": "other"})

@@ -33,7 +33,7 @@ def root_at(ground: Ground, path: Path) -> Path:
     path.mkdir(parents=True)
     os.chown(path, USER, USER)
     ground.roots.append(path)
-    ground.sandboxes.kube.set_allowlist(f"- {path}\n")
+    ground.allow(f"- {path}\n")
     return path
 
 
@@ -68,7 +68,7 @@ def test_below_a_root_that_is_reached_through_a_link_nothing_leads_out_either(gr
     (place / "link").symlink_to(ground.canary.path)
     (place / "up").symlink_to("..")
     ways = {"above": ground.host / "above" / "root", "itself": ground.host / "itself"}
-    ground.sandboxes.kube.set_allowlist("".join(f"- {path}\n" for path in ways.values()))
+    ground.allow("".join(f"- {path}\n" for path in ways.values()))
     ground.begin()
     attempts = {name: Attempt((host_volume(path),)) for name, path in ways.items()}
     for number, below in enumerate(("link", "link/deeper", "link/new", "up", "up/new")):
@@ -84,7 +84,7 @@ def test_a_root_inside_another_cannot_be_swapped_for_a_link(ground: Ground) -> N
     inner = ground.root / "inner"
     inner.mkdir()
     os.chown(inner, USER, USER)
-    ground.sandboxes.kube.set_allowlist(f"- {ground.root}\n- {inner}\n")
+    ground.allow(f"- {ground.root}\n- {inner}\n")
     swap = 'cd /mnt/data && rmdir inner && ln -s "$CANARY" inner'
     first = ground.attack({"outer": Attempt((host_volume(ground.root),), swap)})
     assert first.settled == {"outer": COMPLETED} and inner.is_symlink(), first.evidence

@@ -216,10 +216,10 @@ def test_the_api_server_takes_every_sandbox_that_a_document_shows(kube: Kube, na
 
 def test_the_api_server_takes_what_the_admins_document_shows(kube: Kube) -> None:
     """In namespaces that there are; only their names are others."""
-    shown = blocks(REPOSITORY / "docs" / "admins.md", "yaml")
-    assert len(shown) >= 2
-    for text in shown:
-        item = yaml.safe_load(text)
+    shown = [yaml.safe_load(text) for text in blocks(REPOSITORY / "docs" / "admins.md", "yaml")]
+    stored = [item for item in shown if item["kind"] != "AdmissionConfiguration"]  # a file: test_exemption.py
+    assert len(stored) >= 2
+    for item in stored:
         item["metadata"]["namespace"] = "default"
         done = fed(kube, item, "apply", "--dry-run=server")
         assert done.returncode == 0, done.stderr

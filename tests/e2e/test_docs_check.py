@@ -106,10 +106,10 @@ def test_what_is_checked_before_apply_is_said_in_these_words(
         assert about_a_sandbox == ("|" in command)
 
 
-def test_what_is_checked_on_a_node_is_said_in_these_words(reader: Reader, tmp_path: Path) -> None:
+def test_what_is_checked_on_a_node_is_said_in_these_words(reader: Reader, host: Path) -> None:
     [(command, said)] = printed(blocks(DOCUMENT, "console")[1])
     files = next(int(n) for n in re.findall(r"(\d+) files below", "\n".join(said)))
-    root = tmp_path / "shared"
+    root = host / "shared"
     root.mkdir()
     reader.write("allowlist.yaml", f"- {root}\n")
     with mounted("tmpfs", root, "nosymfollow,nosuid,nodev,mode=755"):

@@ -47,8 +47,10 @@ class LocalCluster:
 
     name = "local"
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, admission: str = "") -> None:
+        """``admission`` is an AdmissionConfiguration for the API server, as YAML."""
         self.layout = Layout(cache)
+        self._admission = admission
 
     @property
     def kubeconfig(self) -> Path:
@@ -245,7 +247,7 @@ class LocalCluster:
         network.create_bridge(self.layout, state)
         cgroups.create(self.layout.cgroup)
         certs.ensure(self.layout.pki, state.api_address, state.node_address)
-        control_plane.write_configs(self.layout, state)
+        control_plane.write_configs(self.layout, state, self._admission)
         containerd.write_configs(self.layout, state, self._programs)
         kubelet.write_configs(self.layout, state)
 

@@ -31,8 +31,8 @@ def scheduler_config(kubeconfig: Path) -> dict[str, Any]:
     }
 
 
-def write_configs(layout: Layout, state: State) -> None:
-    """Write what the options below refer to."""
+def write_configs(layout: Layout, state: State, admission: str) -> None:
+    """Write what the options below refer to; ``admission`` only when it is not empty."""
     layout.config.mkdir(exist_ok=True, mode=0o700)
     layout.audit_log.parent.mkdir(exist_ok=True, mode=0o700)
     write_atomically(layout.kubeconfig, certs.kubeconfig(layout.pki, "admin", state.api_url))
@@ -41,6 +41,12 @@ def write_configs(layout: Layout, state: State) -> None:
     scheduler = scheduler_config(layout.config / "kube-scheduler.kubeconfig")
     write_atomically(layout.config / "kube-scheduler.yaml", yaml.safe_dump(scheduler))
     write_atomically(layout.config / "audit-policy.yaml", yaml.safe_dump(AUDIT_POLICY))
+    if admission:
+        write_atomically(_admission_file(layout), admission)
+
+
+def _admission_file(layout: Layout) -> Path:
+    return layout.config / "admission.yaml"
 
 
 def etcd(layout: Layout, state: State, program: Path) -> Component:
@@ -104,6 +110,8 @@ def apiserver(layout: Layout, state: State, program: Path) -> Component:
         "audit-log-maxsize": AUDIT_MEGABYTES,
         "shutdown-delay-duration": "0s",
     }
+    if _admission_file(layout).exists():
+        options["admission-control-config-file"] = _admission_file(layout)
     port = state.ports["kube-apiserver"]
     return Component(
         name="kube-apiserver",
