@@ -74,7 +74,7 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff format $(SOURCES)
 
 requirements: $(INSTALLED) ## Pin the dependencies of pyproject.toml anew, with hashes
-	@set -e; $(PYTHON) -m venv $(VENV)/uv; $(VENV)/uv/bin/python -m pip install --quiet uv; \
+	@set -e -o pipefail; $(PYTHON) -m venv $(VENV)/uv; $(VENV)/uv/bin/python -m pip install --quiet uv; \
 	pin="$(VENV)/uv/bin/uv pip compile pyproject.toml --upgrade --generate-hashes --universal --python-version 3.11 --quiet \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'"; \
 	eval "$$pin -o requirements.txt"; eval "$$pin --extra dev -o requirements-dev.txt"; \

@@ -17,9 +17,9 @@ from sandmount.listfile import version_of
 from tests.attack.canary import Canary, Facts, differences, facts
 from tests.cluster import ClusterError
 from tests.cluster.kubectl import SANDBOXES
-from tests.support import Json, wait_until
+from tests.support import Json, OperatorProcess, wait_until
 from tests.support.fixtures import Sandboxes
-from tests.support.kubectl import ALLOWLIST_NAME, OPERATOR_NAMESPACE, condition_of
+from tests.support.kubectl import ALLOWLIST_NAME, OPERATOR_NAMESPACE, condition_of, tail
 
 GREEDY = """
 [ -p /mnt/data ] || timeout 5 cat /mnt/data; [ -f /mnt/data ] && echo greed >> /mnt/data
@@ -107,10 +107,14 @@ class Ground:
         self.wait_for_list()
 
     def wait_for_list(self) -> None:
-        """Return when the operator has loaded the list that there is."""
+        """Return when every operator that works has loaded the list that there is."""
         found = self.sandboxes.kube.get("configmap", ALLOWLIST_NAME, OPERATOR_NAMESPACE)
-        said = f"version: {version_of(found)}"
-        wait_until("the list is in force", lambda: said in self.sandboxes.log.read_text(errors="replace"), 30)
+        said, logs = f"version: {version_of(found)}", [operator.log for operator in OperatorProcess.at_work]
+
+        def is_said() -> bool:
+            return all(said in log.read_text(errors="replace") for log in logs)
+
+        wait_until("the list is in force", is_said, 30, lambda: "\n".join(line for log in logs for line in tail(log)))
 
     def begin(self) -> None:
         """Remember how everything outside of the roots is now. What a test prepares there it prepares before."""

@@ -130,6 +130,6 @@ def test_a_deadline_that_passes_while_the_operator_is_down_is_acted_on_when_it_i
 
 
 def test_a_finished_job_with_the_policy_delete_goes_at_its_deadline(sandboxes: Sandboxes, kube: Kube) -> None:
-    sandboxes.apply("job", entrypoint=["true"], restartPolicy="Never", expiresAt=in_seconds(9), expiryPolicy="Delete")
+    sandboxes.apply("job", entrypoint=["true"], restartPolicy="Never", expiresAt=in_seconds(15), expiryPolicy="Delete")
     sandboxes.wait_reason("job", "Completed", kind="Finished")
     kube.run("wait", "--for=delete", f"{SANDBOXES}/job", "-n", sandboxes.namespace, "--timeout=30s")

@@ -13,10 +13,10 @@ from tests.cluster import Cluster
 from tests.cluster.local.cluster import LocalCluster
 from tests.conftest import spare_cluster
 from tests.e2e.webhook import fed
-from tests.support import Json, OperatorProcess
+from tests.support import Json, OperatorProcess, wait_until
 from tests.support.documents import blocks
 from tests.support.fixtures import USER, Sandboxes, host_volume
-from tests.support.installation import REPOSITORY
+from tests.support.installation import MANIFESTS, REPOSITORY
 
 EDITOR = ("--as=alice", "--as-group=system:authenticated")
 REFUSED = 'violates PodSecurity "restricted:latest"'
@@ -80,10 +80,39 @@ def test_a_tenant_s_sandbox_has_its_directory_and_no_other_pod_has_one(tenant: S
     assert REFUSED in apply(forged)
 
 
-def test_nobody_adds_an_ephemeral_container_to_it(tenant: Sandboxes) -> None:
+def test_nobody_puts_an_ephemeral_container_or_another_image_into_its_pod(tenant: Sandboxes) -> None:
     tenant.wait_ready("own")
-    added = {"spec": {"ephemeralContainers": [{"name": "look", "image": "busybox:stable"}]}}
-    argv = ("patch", "pod", "own", "-n", "tenant", "--subresource=ephemeralcontainers", "-p", json.dumps(added))
-    done = tenant.kube.try_run(*argv)  # not even an administrator
-    assert done.returncode != 0
-    assert REFUSED in done.stderr
+    kube, own = tenant.kube, ("pod", "own", "-n", "tenant")
+    [safe] = pod_with()["spec"]["containers"]
+    added = {"spec": {"ephemeralContainers": [{**safe, "name": "look"}]}}
+    other = {"spec": {"containers": [{"name": "sandbox", "image": "other:stable"}]}}
+    for patch, how in ((added, ("--subresource=ephemeralcontainers",)), (other, EDITOR)):
+        done = kube.try_run("patch", *own, *how, "-p", json.dumps(patch))
+        assert done.returncode != 0
+        assert REFUSED in done.stderr and "hostPath" in done.stderr
+
+
+def test_the_policy_beside_it_refuses_what_pod_security_does_not_look_at(tenant: Sandboxes) -> None:
+    tenant.wait_ready("own")
+    kube, own = tenant.kube, ("pod", "own", "-n", "tenant")
+    strip = json.dumps({"metadata": {"labels": {"sandmount.dev/sandbox": None}, "ownerReferences": None}})
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": "own", "namespace": "tenant"},
+        "deleteOptions": {"gracePeriodSeconds": 3600},
+    }
+    path = "/api/v1/namespaces/tenant/pods/own"
+
+    def strip_it() -> bool:
+        return kube.try_run("patch", *own, "-p", strip, "--dry-run=server", *EDITOR).returncode == 0
+
+    def evict_it() -> bool:
+        return fed(kube, eviction, "create", "--raw", f"{path}/eviction?dryRun=All", *EDITOR).returncode == 0
+
+    assert strip_it() and evict_it()
+    kube.run("apply", "-k", str(MANIFESTS / "policy"))
+    try:
+        wait_until("the policy is in force", lambda: not strip_it() and not evict_it(), 30)
+    finally:
+        kube.run("delete", "-k", str(MANIFESTS / "policy"))

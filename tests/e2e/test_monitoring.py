@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from tests.support import Json, Kube, OperatorProcess, wait_until
+from tests.support.documents import blocks
 from tests.support.fixtures import Sandboxes, host_volume
-from tests.support.installation import REPOSITORY
+from tests.support.installation import MANIFESTS, REPOSITORY
 from tests.support.ports import LOCAL, free_port
 from tests.support.prometheus import DASHBOARD, RULES, ask, panels, programs, prometheus, results, rule_file
 
@@ -35,9 +36,16 @@ def alert_of(name: str) -> Json:
 
 FIRES = {
     "SandmountAbsent": ([("up", "1x30")], [("sandmount_build_info", "1x30")]),
-    "SandmountNotReady": (
-        [('sandmount_ready{pod="a"}', "0x30"), ('sandmount_ready{pod="b"}', "0x30")],
-        [('sandmount_ready{pod="a"}', "0x30"), ('sandmount_ready{pod="b"}', "1x30")],
+    "SandmountNotReady": (  # one that crashes before it is ready, beside another cluster's that works
+        [('sandmount_ready{cluster="a"}', "0 0 _ _ _ " * 6), ('sandmount_ready{cluster="b"}', "1x30")],
+        [('sandmount_ready{cluster="a"}', "0 0 1x28"), ('sandmount_ready{cluster="b"}', "1x20 0x2 1x8")],
+    ),
+    "SandmountForbidden": (
+        [('sandmount_api_requests_total{verb="watch",resource="pods",code="403"}', "0+2x30")],
+        [
+            ('sandmount_api_requests_total{verb="watch",resource="pods",code="401"}', "0x20 1x10"),
+            ('sandmount_api_requests_total{verb="create",resource="pods",code="403"}', "0+9x30"),
+        ],
     ),
     "SandmountAllowlistUnusable": ([("sandmount_allowlist_usable", "0x30")], [("sandmount_allowlist_usable", "1x30")]),
     "SandmountAllowlistBadItems": (
@@ -69,6 +77,8 @@ def test_every_alert_has_a_case_and_a_line_that_says_what_to_do() -> None:
     rules = yaml.safe_load(RULES.read_text())["spec"]["groups"][0]["rules"]
     assert {r["alert"] for r in rules} == set(FIRES)
     assert re.findall(r"^\| `(Sandmount\w+)` \|", METRICS, re.MULTILINE) == [r["alert"] for r in rules]
+    admins = (REPOSITORY / "docs" / "admins.md").read_text()
+    assert set(re.findall(r"`(Sandmount\w+)`", admins)) == set(FIRES)
     assert all({"summary", "description"} == set(r["annotations"]) for r in rules)
 
 
@@ -94,6 +104,18 @@ def test_an_alert_fires_when_it_should_and_only_then(promtool: Path, tmp_path: P
     file.write_text(yaml.safe_dump(case))
     done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_the_scrape_configuration_of_the_document(promtool: Path, tmp_path: Path) -> None:
+    [shown] = blocks(REPOSITORY / "docs" / "metrics.md", "yaml")
+    (tmp_path / "prometheus.yaml").write_text(shown)
+    argv = [str(promtool), "check", "config", str(tmp_path / "prometheus.yaml")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [job] = yaml.safe_load(shown)["scrape_configs"]
+    service = yaml.safe_load((MANIFESTS / "base" / "service.yaml").read_text())
+    [port] = service["spec"]["ports"]
+    assert job["relabel_configs"][0]["regex"] == f"{service['metadata']['name']};{port['name']}"
 
 
 @pytest.fixture

@@ -170,6 +170,20 @@ def test_without_the_defaults_a_quota_refuses_sandboxes_that_name_no_resources(t
     assert "must specify limits.cpu for: " in message
 
 
+def test_what_a_limitrange_s_default_refuses_is_tried_again_when_the_sandbox_is_touched(
+    sandboxes: Sandboxes, kube: Kube
+) -> None:
+    limits = {"type": "Container", "default": {"memory": "16Mi"}}
+    metadata = {"name": "small", "namespace": sandboxes.namespace}
+    kube.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": [limits]}})
+    sandboxes.apply("large", resources={"requests": {"memory": "32Mi"}})
+    refused = sandboxes.wait_reason("large", "PodRefused", "Stalled")
+    assert "must be less than or equal to memory limit" in refused["message"]
+    kube.delete("limitrange", "small", sandboxes.namespace)
+    kube.run("label", SANDBOXES, "large", "-n", sandboxes.namespace, "touched=yes")
+    sandboxes.wait_ready("large")
+
+
 def test_under_baseline_a_host_volume_is_refused_and_a_sandbox_without_one_runs(
     tenant: Tenant, kube: Kube, shared: Path
 ) -> None:

@@ -36,8 +36,8 @@ from tests.support.operator import OperatorProcess
 OVERLAY, CHART = MANIFESTS / "overlays" / "production", REPOSITORY / "charts" / "sandmount"
 SELECTOR = "app.kubernetes.io/name=sandmount-operator"
 GONE_SECONDS = 60.0
-_FOLLOW = """tail -n +1 -F "$1" 2>&1 | sed -u 's/^[^ ]* std[a-z]* [FP] //'"""
-"""Without what the container runtime writes before each line."""
+_FOLLOW = """tail -q -n +1 -F "$1/0.log" "$1/1.log" "$1/2.log" 2>/dev/null | sed -u 's/^[^ ]* std[a-z]* [FP] //'"""
+"""Also of a container that the kubelet starts again, and without what the container runtime writes before each line."""
 
 
 class OperatorDeployment(OperatorProcess):
@@ -85,15 +85,15 @@ class OperatorDeployment(OperatorProcess):
         self._scale(1, list(settings.values()))
         wait_until("the operator's container runs", lambda: self.pid, GONE_SECONDS, self._last_words)
         with self.log.open("ab") as log:
-            command = ["sh", "-c", _FOLLOW, "sh", str(self._container_log())]
+            command = ["sh", "-c", _FOLLOW, "sh", str(self._container_logs())]
             self._follower = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self.at_work.append(self)
 
-    def _container_log(self) -> Path:
+    def _container_logs(self) -> Path:
         """Where the kubelet keeps it: kubectl would stop when the API server does."""
         [pod] = self._pods()
         folder = f"{OPERATOR_NAMESPACE}_{pod['metadata']['name']}_{pod['metadata']['uid']}"
-        return self._cluster.layout.run / "pods" / folder / str(self._container["name"]) / "0.log"
+        return self._cluster.layout.run / "pods" / folder / str(self._container["name"])
 
     def stop(self) -> None:
         """Scaled to nothing: it is told to end, and given the time that its Pod has."""

@@ -95,6 +95,12 @@ def test_addresses_derive_from_one_number() -> None:
     assert State("b", 213, {**PORTS, "kube-apiserver": 26443}).api_url == "https://10.213.128.1:26443"
 
 
+def test_a_bridge_has_an_address_of_its_own_that_no_other_cluster_s_has() -> None:
+    other = State(boot="b", subnet=214, ports=PORTS)
+    found = [network.hardware_address(s.node_address) for s in (STATE, other)]
+    assert found == ["0a:58:0a:d5:00:01", "0a:58:0a:d6:00:01"]
+
+
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     assert state.load(path) is None

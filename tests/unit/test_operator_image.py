@@ -1,12 +1,23 @@
 """The image without a container engine is what the Dockerfile and the Deployment say."""
 
 import re
+import tomllib
 
 import yaml
+from packaging.requirements import Requirement
 
 from sandmount import __version__
 from tests.cluster.image import PATH
-from tests.cluster.operator_image import DOCKERFILE, FOLDER, LEFT_OUT, NAME, PYTHON, SUITE, configuration
+from tests.cluster.operator_image import (
+    BUILD_REQUIREMENTS,
+    DOCKERFILE,
+    FOLDER,
+    LEFT_OUT,
+    NAME,
+    PYTHON,
+    SUITE,
+    configuration,
+)
 
 DEPLOYMENT = DOCKERFILE.parent / "manifests" / "base" / "deployment.yaml"
 
@@ -31,6 +42,14 @@ def test_both_have_the_same_python_of_the_same_debian() -> None:
     [base] = re.findall(r"^ARG PYTHON=(.+)$", DOCKERFILE.read_text(), re.MULTILINE)
     assert base == f"python:{PYTHON}-slim-{SUITE}"
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)) == {"${PYTHON}"}
+
+
+def test_what_builds_the_operator_is_pinned_as_pyproject_asks_for_it() -> None:
+    asked = tomllib.loads((DOCKERFILE.parent / "pyproject.toml").read_text())["build-system"]["requires"]
+    pinned = dict(re.findall(r"^(\S+)==(\S+) ", BUILD_REQUIREMENTS.read_text(), re.MULTILINE))
+    wanted = {r.name: r.specifier for r in map(Requirement, asked)}
+    assert pinned.keys() == wanted.keys()
+    assert all(version in wanted[name] for name, version in pinned.items())
 
 
 def test_the_deployment_runs_this_version_as_the_image_s_user() -> None:

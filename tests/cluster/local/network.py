@@ -113,11 +113,20 @@ def create_bridge(layout: Layout, state: State) -> None:
     if has_bridge(layout, state):
         return
     if layout.bridge not in links():
-        run("ip", "link", "add", layout.bridge, "type", "bridge")
+        run("ip", "link", "add", layout.bridge, "address", hardware_address(state.node_address), "type", "bridge")
     prefix = ipaddress.ip_network(state.pod_network).prefixlen
     run("ip", "address", "replace", f"{state.node_address}/{prefix}", "dev", layout.bridge)
     run("ip", "address", "replace", f"{state.api_address}/32", "dev", layout.bridge)
     run("ip", "link", "set", layout.bridge, "up")
+
+
+def hardware_address(address: str) -> str:
+    """One of its own for the bridge.
+
+    Without, it has the lowest of its Pods' and another one as they come and go; for half a minute a Pod then cannot be
+    reached, as it answers to the one before.
+    """
+    return ":".join(f"{part:02x}" for part in (0x0A, 0x58, *ipaddress.IPv4Address(address).packed))
 
 
 def remove_bridge(layout: Layout) -> None:
