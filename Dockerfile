@@ -2,8 +2,9 @@
 # requirements-build.txt.
 # No shell is needed at run time, nothing is written, and it runs as a user without a name. `make image` builds it;
 # for several architectures: docker buildx build --platform linux/amd64,linux/arm64 --tag NAME:VERSION --push .
-# Pin the base image where you build: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
-ARG PYTHON=python:3.11-slim-bookworm
+# The base is pinned by the digest of its index for all architectures, so a new one of Debian's fixes comes only when somebody writes it here
+# (docker buildx imagetools inspect python:3.11-slim-bookworm) or gives it: --build-arg PYTHON=...
+ARG PYTHON=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 FROM ${PYTHON} AS packages
 COPY requirements.txt /src/

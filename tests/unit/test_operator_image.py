@@ -40,7 +40,7 @@ def test_the_configuration_is_the_dockerfile_s() -> None:
 
 def test_both_have_the_same_python_of_the_same_debian() -> None:
     [base] = re.findall(r"^ARG PYTHON=(.+)$", DOCKERFILE.read_text(), re.MULTILINE)
-    assert base == f"python:{PYTHON}-slim-{SUITE}"
+    assert re.fullmatch(rf"python:{re.escape(PYTHON)}\.[0-9]+-slim-{SUITE}@sha256:[0-9a-f]{{64}}", base)
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)) == {"${PYTHON}"}
 
 
