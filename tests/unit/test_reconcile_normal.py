@@ -15,7 +15,7 @@ async def test_a_sandbox_that_is_ready_at_once_costs_exactly_two_writes() -> Non
         assert w.writes() == ["create_pod"]
         w.run_pod()
         await w.settle()
-        assert w.api.calls == [("create_pod", KEY), ("patch_status", KEY)]
+        assert w.api.calls == [("create_pod", KEY), ("update_status", KEY)]
         assert w.conditions() == {"Ready": ("True", "PodReady"), "VolumesAllowed": ("True", "Granted")}
         assert w.status()["volumes"] == [{"name": "data", "root": "/data", "readOnly": False, "subPath": "shared"}]
         assert w.told() == []
@@ -43,13 +43,13 @@ async def test_an_in_between_status_waits_and_is_then_written_once() -> None:
         w.change_pod(phase="Pending", containerStatuses=[{"name": "sandbox", "state": waits}])
         await w.settle()
         assert w.writes() == ["create_pod"]
-        await until(lambda: w.asked("patch_status") > 0)
+        await until(lambda: w.asked("update_status") > 0)
         await w.settle()
-        assert w.writes() == ["create_pod", "patch_status"]
+        assert w.writes() == ["create_pod", "update_status"]
         assert w.conditions()["Reconciling"] == ("True", "PodInitializing")
         w.run_pod()
         await w.settle()
-        assert w.writes() == ["create_pod", "patch_status", "patch_status"]
+        assert w.writes() == ["create_pod", "update_status", "update_status"]
         assert "Reconciling" not in w.conditions()
         assert w.told() == []
 
@@ -109,7 +109,7 @@ async def test_a_sandbox_that_ended_is_written_once_and_stays_finished() -> None
         w.change_pod(phase="Succeeded", conditions=[])
         await w.settle()
         written = w.writes()
-        assert written == ["create_pod", "patch_status", "patch_status", "create_event"]
+        assert written == ["create_pod", "update_status", "update_status", "create_event"]
         assert w.told() == ["Completed"]
         assert w.conditions() == {"Finished": ("True", "Completed")}
         assert [v["name"] for v in w.status()["volumes"]] == ["data"]
