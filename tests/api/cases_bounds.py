@@ -23,6 +23,7 @@ class Bound:
 
 
 TEXTS: dict[str, tuple[int, Callable[[int], str]]] = {
+    "metadata.name": (63, "a".__mul__),
     "spec.image": (512, "a".__mul__),
     "spec.imagePullSecrets[].name": (253, "a".__mul__),
     "spec.entrypoint[]": (8192, "a".__mul__),
@@ -133,6 +134,7 @@ REQUIRED = (
     ("spec.env[].valueFrom.fieldRef", "fieldPath"),
     ("spec.env[].valueFrom.resourceFieldRef", "resource"),
     ("spec.ports[]", "containerPort"),
+    ("spec.tolerations[]", "key"),
     ("spec.readinessProbe.httpGet", "port"),
     ("spec.readinessProbe.tcpSocket", "port"),
     ("spec.readinessProbe.exec", "command"),

@@ -30,6 +30,7 @@ class Sandboxes:
 
     def __init__(self, api: client.CustomObjectsApi, namespace: str) -> None:
         self._api = api
+        self.namespace = namespace
         self._where = RESOURCE | {"namespace": namespace}
 
     def try_create(self, sandbox: Json, *, unknown_fields: str = "Strict") -> Json:
@@ -60,7 +61,7 @@ class Sandboxes:
         return patched
 
     def patch_status(self, name: str, status: Json, **more: Any) -> Json:
-        """Merge a change into its status, as the operator does."""
+        """Merge a change into its status."""
         patched: Json = self._api.patch_namespaced_custom_object_status(
             **self._where, name=name, body={"status": status}, **more
         )

@@ -71,6 +71,23 @@ def test_status_is_written_on_its_own_and_counts_as_no_new_generation(training: 
     assert unchanged["metadata"]["generation"] == 2
 
 
+def test_an_item_with_a_name_is_replaced_whole_by_another_applier(stored: Sandboxes, kubectl: Kubectl) -> None:
+    """Merged field by field, it would have two sources that nobody wrote together."""
+    data, mode = {"name": "data", "mountPath": "/mnt/data"}, {"name": "MODE"}
+    reference = {"fieldRef": {"fieldPath": "metadata.name"}}
+    applied = {
+        "base": {"env": [mode | {"value": "a"}], "volumes": [data | {"emptyDir": {}}]},
+        "overlay": {"env": [mode | {"valueFrom": reference}], "volumes": [data | {"host": {"path": "/data"}}]},
+    }
+    for manager, fields in applied.items():
+        body = json.dumps(spec(image="busybox", **fields) | {"metadata": {"name": "trial"}})
+        how = ("--server-side", "--force-conflicts", f"--field-manager={manager}", "--namespace", stored.namespace)
+        kubectl("apply", *how, "-f", "-", stdin=body)
+
+    found = stored.get("trial")["spec"]
+    assert {field: found[field] for field in ("env", "volumes")} == applied["overlay"]
+
+
 def test_labels_count_as_no_new_generation(training: Sandboxes) -> None:
     assert training.patch("training", {"metadata": {"labels": {"a": "b"}}})["metadata"]["generation"] == 1
 
