@@ -1,7 +1,7 @@
 """A queue of keys: each key at one worker at a time, coalesced, with growing delays and "look again at".
 
-Knows nothing of what a key stands for, but for the group that it is in: groups take turns. All methods are called from
-one event loop.
+Knows nothing of what a key stands for, but for the group that it is in, as groups take turns, and whether it was begun.
+All methods are called from one event loop.
 """
 
 import asyncio
@@ -38,8 +38,13 @@ class KeyedQueue(Generic[K]):
         at_once: int = sys.maxsize,
         pace: Pace[K] | None = None,
         jitter: Callable[[], float] = random.random,
+        is_begun: Callable[[K], bool] = lambda _: True,
     ) -> None:
-        """``at_once`` is how many keys of one group may be at workers at the same time; without a pace none waits."""
+        """``at_once`` is how many keys of one group may be at workers at the same time; without a pace none waits.
+
+        Of a group's keys those that were begun, when they were added, come before those that are new.
+        """
+        self._is_begun = is_begun
         self._turns: Turns[K] = Turns(group_of, at_once)
         self._getters: deque[asyncio.Future[None]] = deque()
         self._pace = pace
@@ -77,7 +82,7 @@ class KeyedQueue(Generic[K]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting[key] = asyncio.get_running_loop().time()
-            self._turns.put(key)
+            self._turns.put(key, self._is_begun(key))
             self._wake_one()
 
     def add_in(self, key: K, seconds: float) -> None:

@@ -80,7 +80,7 @@ class Reconciler:
         self._now = now
         self._allowlist: Allowlist | None = None
         self._queue: KeyedQueue[Key] = KeyedQueue(
-            _namespace_of, _share_of(settings.workers), Pace() if pace is None else pace
+            _namespace_of, _share_of(settings.workers), Pace() if pace is None else pace, is_begun=self._has_pod
         )
         self.known = Known(api, self._queue)
         self._gatherer = Gatherer(api, self.known)
@@ -89,6 +89,9 @@ class Reconciler:
         self._made_under: dict[Key, str] = {}  # version of the list by which a Pod is being made
         self._alone_since: dict[Key, float] = {}
         self._allowlist_loaded = asyncio.Event()
+
+    def _has_pod(self, key: Key) -> bool:
+        return self.known.pods.get(key) is not None
 
     async def saw_allowlist(self, allowlist: Allowlist, config_map: Json | None) -> None:
         """A list was loaded; every Sandbox that it may decide on in another way is looked at again."""

@@ -35,6 +35,19 @@ async def test_many_sandboxes_cost_two_writes_each_with_many_workers() -> None:
         assert all(w.conditions(key)["Ready"] == ("True", "PodReady") for key in keys)
 
 
+async def test_in_a_burst_a_pod_that_runs_is_told_before_all_others_are_made() -> None:
+    async with world() as w:
+        keys = [(KEY[0], f"s{i}") for i in range(20)]
+        for _, name in keys:
+            w.apply(name, f"uid-{name}")
+        while not w.api.pods:  # noqa: ASYNC110 - step by step, so that the others are still waiting
+            await asyncio.sleep(0)
+        w.run_pod(keys[0])
+        await w.settle()
+        assert w.api.calls.index(("update_status", keys[0])) < w.api.calls.index(("create_pod", keys[3]))
+        assert w.asked("create_pod") == 20
+
+
 async def test_an_in_between_status_waits_and_is_then_written_once() -> None:
     async with world() as w:
         w.apply(volumes=WANTED)

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandmount.turns import Turns
+from sandmount.turns import BEGUN_IN_A_ROW, Turns
 
 Key = tuple[str, int]
 
@@ -32,6 +32,28 @@ def test_a_key_of_a_quiet_group_is_next_but_one_however_many_wait_in_another() -
     found.take()
     found.put(("quiet", 1))
     assert [found.take()[0] for _ in range(3)] == ["crowd", "quiet", "crowd"]
+
+
+def test_what_was_begun_comes_before_what_is_new() -> None:
+    found = turns()
+    for number in range(3):
+        found.put(("a", number), begun=False)
+    found.put(("a", 7), begun=True)
+    assert [found.take()[1] for _ in range(4)] == [7, 0, 1, 2]
+
+
+def test_what_is_new_is_not_kept_waiting_by_whatever_was_begun() -> None:
+    found = filled(turns(), ("a", 100))
+    found.put(("a", 777), begun=False)
+    assert [found.take()[1] for _ in range(BEGUN_IN_A_ROW + 2)] == [0, 1, 2, 777, 3]
+
+
+def test_one_that_is_new_comes_at_once_after_many_that_were_begun() -> None:
+    found = filled(turns(), ("a", 100))
+    for _ in range(50):
+        found.take()
+    found.put(("a", 777), begun=False)
+    assert found.take() == ("a", 777)
 
 
 def test_groups_take_turns() -> None:
@@ -73,7 +95,7 @@ def test_nothing_is_lost_and_no_bound_is_broken(steps: list[str | int], at_once:
         if isinstance(step, str):
             number += 1
             put[step] += 1
-            found.put((step, number))
+            found.put((step, number), begun=number % 3 == 0)
         elif step < 3 and found:
             taken.append(found.take())
             seen[taken[-1][0]] += 1
