@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from sandmount.answers import Conflict, Exists, Json, Missing, Outdated, Refused, Transient, Unanswered, words
-from sandmount.api import API_VERSION, GROUP, KIND, LABEL_SANDBOX, PLURAL, VERSION
+from sandmount.api import GROUP, LABEL_SANDBOX, PLURAL, VERSION
 from sandmount.login import Login
 from sandmount.observe import Key
 from sandmount.transport import Count, Transport
@@ -173,14 +173,14 @@ class ApiServer:
         """Reads a ConfigMap."""
         return await self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}")
 
-    async def update_status(self, key: Key, uid: str, resource_version: str, status: Json) -> Json | Unanswered:
-        """Replaces a Sandbox's status; Conflict when the Sandbox has changed since ``resource_version``.
+    async def patch_status(self, key: Key, uid: str, resource_version: str, status: Json) -> Json | Unanswered:
+        """Merges into a Sandbox's status; Conflict when it has changed since ``resource_version``.
 
-        Of such a request the API server takes the status alone, so spec and labels need not be sent.
+        An update that holds the status alone costs the API server less, but before Kubernetes 1.36 it also takes other
+        appliers' ownership of labels and annotations away (kubernetes#137689).
         """
-        metadata = {"namespace": key[0], "name": key[1], "uid": uid, "resourceVersion": resource_version}
-        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
-        return await self._ask("PUT", _sandbox(key) + "/status", body=body)
+        body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": status}
+        return await self._ask("PATCH", _sandbox(key) + "/status", body=body, content_type=_MERGE_PATCH)
 
     async def create_event(self, namespace: str, body: Json) -> Json | Unanswered:
         """Writes an Event."""

@@ -100,7 +100,7 @@ class Metrics:
 
 
 def verb_and_resource(method: str, path: str) -> tuple[str, str]:
-    """As RBAC and the audit log name a request: ``("update", "sandboxes/status")``; what we never ask is "other"."""
+    """As RBAC and the audit log name a request: ``("patch", "sandboxes/status")``; what we never ask for is "other"."""
     parts = path.strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:]
     if rest[:1] == ["namespaces"] and len(rest) > 2:

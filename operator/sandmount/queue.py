@@ -42,7 +42,7 @@ class KeyedQueue(Generic[K]):
     ) -> None:
         """``at_once`` is how many keys of one group may be at workers at the same time; without a pace none waits.
 
-        Of a group's keys those that were begun, when they were added, come before those that are new.
+        Of a group's keys three that were begun, when they were added, come before one that is new.
         """
         self._is_begun = is_begun
         self._turns: Turns[K] = Turns(group_of, at_once)

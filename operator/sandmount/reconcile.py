@@ -80,7 +80,7 @@ class Reconciler:
         self._now = now
         self._allowlist: Allowlist | None = None
         self._queue: KeyedQueue[Key] = KeyedQueue(
-            _namespace_of, _share_of(settings.workers), Pace() if pace is None else pace, is_begun=self._has_pod
+            _namespace_of, _share_of(settings.workers), Pace() if pace is None else pace, is_begun=self._is_begun
         )
         self.known = Known(api, self._queue)
         self._gatherer = Gatherer(api, self.known)
@@ -90,8 +90,11 @@ class Reconciler:
         self._alone_since: dict[Key, float] = {}
         self._allowlist_loaded = asyncio.Event()
 
-    def _has_pod(self, key: Key) -> bool:
-        return self.known.pods.get(key) is not None
+    def _is_begun(self, key: Key) -> bool:
+        """Whether it has a Pod, or was looked at before: then somebody may be waiting for what it lost."""
+        sandbox = self.known.sandboxes.get(key)
+        looked_at = sandbox is None or sandbox.status.get("observedGeneration", -1) != -1
+        return looked_at or self.known.pods.get(key) is not None
 
     async def saw_allowlist(self, allowlist: Allowlist, config_map: Json | None) -> None:
         """A list was loaded; every Sandbox that it may decide on in another way is looked at again."""

@@ -15,7 +15,7 @@ from sandmount.metrics import Metrics
 from sandmount.observe import Key, Pod, Sandbox
 from sandmount.queue import KeyedQueue
 from sandmount.records import denial_records, grant_records
-from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings, is_denied_anew
+from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings, is_denied_anew, merge_patch
 from sandmount.steps import Plan
 
 log = logging.getLogger(__name__)
@@ -58,14 +58,15 @@ class Reporter:
         pod = self._known.pods.get(key)
         own = pod if pod is not None and pod.owner_uid == sandbox.uid else None
         status = compute_status(sandbox, verdict, own, self._now())
-        if status == sandbox.status:
+        patch = merge_patch(sandbox.status, status)
+        if not patch:
             self._moving_since.pop(key, None)
             return
         moving = verdict.state.stage is Stage.MOVING
         if moving and not plan.at_once and (wait := self._quiet_left(key)) > 0:
             self._queue.add_in(key, wait)
             return
-        answer = await self._api.update_status(key, sandbox.uid, sandbox.resource_version, status)
+        answer = await self._api.patch_status(key, sandbox.uid, sandbox.resource_version, patch)
         self._moving_since.pop(key, None)
         match answer:
             case dict():

@@ -156,6 +156,11 @@ def _built_from(sandbox: Sandbox, status: Mapping[str, Any], state: State) -> di
     return {"builtFrom": sandbox.spec.digest} if counts and isinstance(sandbox.spec, SandboxSpec) else {}
 
 
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) that turns one status into the other."""
+    return {k: v for k, v in new.items() if old.get(k) != v} | {k: None for k in old if k not in new}
+
+
 def happenings(old: Mapping[str, Any], new: Mapping[str, Any], state: State) -> list[Happening]:
     """The Events of a transition from one status to another, of which ``state`` is the reason.
 

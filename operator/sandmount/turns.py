@@ -3,8 +3,8 @@
 However many keys one group has waiting, a key of another waits for at most one of each group; and a group never holds
 all workers, so that none of them waits for what is slow in one (say, an admission webhook of one namespace).
 
-Within a group what was begun goes before what is new, or in a burst nobody would be told of a Pod that runs before all
-Pods were made.
+Within a group what was begun goes before what is new, three to one: or in a burst nobody would be told of a Pod that
+runs before all Pods were made.
 """
 
 from collections import Counter, deque
@@ -33,10 +33,12 @@ class Turns(Generic[K]):
         """Whether there is one to take."""
         return bool(self._next)
 
-    def put(self, key: K, begun: bool = True) -> None:
+    def put(self, key: K, begun: bool) -> None:
         """It waits from now on."""
         group = self._group_of(key)
-        waiting = self._waiting.setdefault(group, _Line())
+        waiting = self._waiting.get(group)
+        if waiting is None:
+            waiting = self._waiting[group] = _Line()
         waiting.put(key, begun)
         if len(waiting) == 1 and self._taken[group] < self._at_once:
             self._next.append(group)

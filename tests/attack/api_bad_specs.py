@@ -67,7 +67,8 @@ def _pod_fields() -> Iterator[tuple[str, Json]]:
         yield f"pod-{field.lower()}", {"image": IMAGE, field: value}
     for number, toleration in enumerate(
         ({"operator": "Exists"}, {"key": "node-role.kubernetes.io/control-plane"}, {"key": "", "operator": "Exists"},
-         {"key": "virtual-kubelet.io/provider"}, {"key": "CriticalAddonsOnly", "operator": "Exists"})
+         {"key": "virtual-kubelet.io/provider"}, {"key": "CriticalAddonsOnly", "operator": "Exists"},
+         {"key": None, "operator": "Exists"})
     ):  # fmt: skip
         yield f"toleration-{number}", {"image": IMAGE, "tolerations": [toleration]}
 

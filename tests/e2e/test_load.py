@@ -74,7 +74,8 @@ def test_an_api_server_that_asks_to_wait_is_asked_no_earlier_and_nothing_is_lost
     for asked in refused:
         after = [r for r in made if 0 <= (r.at - asked.at).total_seconds() < RETRY_AFTER]
         waiting = len(NAMES) - len([r for r in made if r.succeeded and r.at < asked.at])
-        # Who has not been answered yet may still ask: on a slow machine that takes its time, but nobody asks twice.
+        # Others may have asked before the answer was heard, and on a slow machine that takes its time; but nobody asks
+        # twice. That others wait too, once it was heard, is tests/unit/test_transport.py's.
         assert len(after) <= waiting, "who was refused has asked again before the time that was named"
     assert len([r for r in made if r.succeeded]) == len(NAMES)
 

@@ -39,7 +39,7 @@ def test_a_sandbox_that_is_ready_within_two_seconds_costs_two_writes(
         if len(quick) == 5:
             break
     record_property("API writes by the operator, by Sandbox that was Ready within two seconds", json.dumps(quick))
-    assert list(quick.values()) == [["create pods", "update sandboxes/status"]] * 5
+    assert list(quick.values()) == [["create pods", "patch sandboxes/status"]] * 5
     events = sandboxes.kube.items("events", "-n", sandboxes.namespace)
     assert not [e for e in events if e["involvedObject"]["kind"] == "Sandbox"]
 

@@ -84,7 +84,7 @@ def test_a_change_reaches_those_it_concerns_and_nobody_else(
         return {key: when for key, when in found.items() if key in about}
 
     def has_reached_all() -> bool:
-        stopped, told = seen("delete", "pods", losing), seen("update", "sandboxes/status", losing)
+        stopped, told = seen("delete", "pods", losing), seen("patch", "sandboxes/status", losing)
         return losing == set(stopped) == set(told) and winning == set(seen("create", "pods", winning))
 
     wait_until("the change has reached all", has_reached_all, PATIENCE, lambda: counted(writes(audit)))
@@ -92,7 +92,7 @@ def test_a_change_reaches_those_it_concerns_and_nobody_else(
     after = {key_of(s): s for s in fleet.wait_for(wanted, PATIENCE)}
     used = wait_until_idle(fleet.pid, PATIENCE) - used
     record_property("Pods asked to end", spread(seen("delete", "pods", losing).values()))
-    record_property("their Sandboxes told why", spread(seen("update", "sandboxes/status", losing).values()))
+    record_property("their Sandboxes told why", spread(seen("patch", "sandboxes/status", losing).values()))
     record_property("Pods of the newly allowed created", spread(seen("create", "pods", winning).values()))
     record_property("operator", f"{used:.2f} s of processor, {resident_mib(fleet.pid):.0f} MiB")
     record_property("writes", counted(writes(audit)))
@@ -145,7 +145,7 @@ async def probe(api: Load, name: str, change: str) -> None:
 
 def decisions(audit: AuditLog) -> dict[Key, float]:
     """Seconds from the creation of each new Sandbox until its Pod was created, or its status written."""
-    decided = [w for w in writes(audit) if (w.verb, w.what) in (("create", "pods"), ("update", "sandboxes/status"))]
+    decided = [w for w in writes(audit) if (w.verb, w.what) in (("create", "pods"), ("patch", "sandboxes/status"))]
     made = [r for r in audit.requests(ADMINISTRATOR) if (r.verb, r.what) == ("create", "sandboxes")]
     found = {}
     for creation in made:

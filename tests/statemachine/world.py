@@ -30,7 +30,7 @@ WRITES = {
     "delete pods",
     "patch pods",
     "delete sandboxes",
-    "update sandboxes/status",
+    "patch sandboxes/status",
     "create events",
 }
 """All that an operator ever does."""

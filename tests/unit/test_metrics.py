@@ -37,7 +37,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
         ("WATCH", "/apis/sandmount.dev/v1alpha1/sandboxes", ("watch", "sandboxes")),
         ("GET", "/apis/sandmount.dev/v1alpha1/namespaces/a/sandboxes/b", ("get", "sandboxes")),
         ("DELETE", "/apis/sandmount.dev/v1alpha1/namespaces/a/sandboxes/b", ("delete", "sandboxes")),
-        ("PUT", "/apis/sandmount.dev/v1alpha1/namespaces/a/sandboxes/b/status", ("update", "sandboxes/status")),
+        ("PATCH", "/apis/sandmount.dev/v1alpha1/namespaces/a/sandboxes/b/status", ("patch", "sandboxes/status")),
         ("POST", "/api/v1/namespaces/a/pods", ("create", "pods")),
         ("GET", "/api/v1/namespaces/pods/pods/pods", ("get", "pods")),
         ("PATCH", "/api/v1/namespaces/a/pods/b", ("patch", "pods")),

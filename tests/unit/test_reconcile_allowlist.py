@@ -19,7 +19,7 @@ async def test_a_denied_sandbox_is_told_and_starts_when_the_list_allows_it() -> 
     async with world("- /srv") as w:
         w.apply(volumes=WANTED)
         await w.settle()
-        assert w.writes() == ["update_status", "create_event"]
+        assert w.writes() == ["patch_status", "create_event"]
         assert w.conditions()["Stalled"] == ("True", "HostPathNotAllowed")
         assert w.told() == ["HostPathNotAllowed"]
         await w.allow("- /data", version=2)
@@ -36,7 +36,7 @@ async def test_a_change_of_the_list_is_a_look_at_every_sandbox() -> None:
         for i in range(10):
             w.apply(f"s{i}", f"uid-{i}", volumes=WANTED)
         await w.settle()
-        assert w.asked("update_status") == 10
+        assert w.asked("patch_status") == 10
         await w.allow("- /data", version=2)
         await w.settle()
         assert {key for verb, key in w.api.calls if verb == "create_pod"} == {(KEY[0], f"s{i}") for i in range(10)}
@@ -55,7 +55,7 @@ async def test_a_running_sandbox_that_the_list_no_longer_allows_is_stopped_with_
         await running(w)
         await w.allow("- /srv", version=2)
         await w.settle()
-        assert w.writes() == ["delete_pod", "update_status", "create_event"]
+        assert w.writes() == ["delete_pod", "patch_status", "create_event"]
         assert w.api.graces == [10]
         assert w.status()["phase"] == "Stopping"
         assert w.conditions()["Stalled"] == ("True", "HostPathNotAllowed")
@@ -71,7 +71,7 @@ async def test_a_running_sandbox_stays_and_says_so_when_revocations_warn() -> No
         await running(w)
         await w.allow("- /srv", version=2)
         await w.settle()
-        assert w.writes() == ["update_status", "create_event"]
+        assert w.writes() == ["patch_status", "create_event"]
         assert w.conditions() == {"Ready": ("True", "PodReady"), "VolumesAllowed": ("False", "HostPathNotAllowed")}
 
 

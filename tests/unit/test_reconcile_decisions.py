@@ -174,7 +174,7 @@ async def test_a_pod_that_admission_changed_is_taken_back_and_not_tried_again_at
         w.api.keep = changed  # type: ignore[method-assign]
         w.apply(volumes=[host()])
         await w.settle()
-        assert w.writes() == ["create_pod", "delete_pod", "update_status", "create_event"]
+        assert w.writes() == ["create_pod", "delete_pod", "patch_status", "create_event"]
         assert w.conditions()["Stalled"] == ("True", "PodChanged")
         w.remove_pod()
         await w.settle()

@@ -46,7 +46,7 @@ async def test_a_deadline_that_passed_while_the_operator_was_down_is_acted_on_wh
         await running(w, timeoutSeconds=60)
         w.now = at(3600)
         await hand_over(w, restarted)
-        assert restarted.writes() == ["update_status", "delete_pod"]
+        assert restarted.writes() == ["patch_status", "delete_pod"]
         restarted.remove_pod()
         await restarted.settle()
         assert restarted.conditions() == {"Finished": ("True", "Expired")}
@@ -57,10 +57,10 @@ async def test_a_deadline_that_is_moved_before_it_passes_renews_the_sandbox_and_
         await running(w, timeoutSeconds=60)
         w.apply(generation=2, timeoutSeconds=120)
         await w.settle()
-        assert w.writes() == ["update_status"]
+        assert w.writes() == ["patch_status"]
         w.now = at(60)
         await look(w)
-        assert w.writes() == ["update_status"]
+        assert w.writes() == ["patch_status"]
         assert w.status()["expiresAt"] == stamp(120)
         assert w.conditions()["Ready"] == ("True", "PodReady")
 
@@ -154,7 +154,7 @@ async def test_a_pause_and_going_on_again() -> None:
         assert w.writes() == ["delete_pod"]
         w.remove_pod()
         await w.settle()
-        assert w.writes() == ["delete_pod", "update_status", "create_event"]
+        assert w.writes() == ["delete_pod", "patch_status", "create_event"]
         assert w.conditions() == {"Paused": ("True", "Paused")}
         assert (w.status()["phase"], w.status()["nodeName"]) == ("Paused", "node-1")
         assert not {"podName", "podIP", "volumes"} & set(w.status())
@@ -174,7 +174,7 @@ async def test_a_sandbox_that_is_created_paused_never_has_a_pod() -> None:
     async with world() as w:
         w.apply(paused=True, volumes=[host("/not/allowed")])
         await w.settle()
-        assert w.api.calls == [("update_status", KEY), ("create_event", KEY)]
+        assert w.api.calls == [("patch_status", KEY), ("create_event", KEY)]
         assert w.conditions() == {"Paused": ("True", "Paused")}
 
 
@@ -184,7 +184,7 @@ async def test_a_paused_sandbox_that_goes_on_with_what_is_no_longer_allowed_is_d
         await w.settle()
         await w.allow("- /srv", version=2)
         await w.settle()
-        assert w.asked("update_status") == 1
+        assert w.asked("patch_status") == 1
         w.apply(generation=2, volumes=WANTED)
         await w.settle()
         assert w.conditions()["Stalled"] == ("True", "HostPathNotAllowed")
@@ -230,7 +230,7 @@ async def test_a_loss_is_written_down_before_the_next_pod_is_made() -> None:
         assert [verb for verb, _ in w.api.calls if verb != "get_node"][:6] == [
             "get_pod",
             "get_sandbox",
-            "update_status",
+            "patch_status",
             "create_event",
             "get_sandbox",
             "create_pod",
@@ -308,7 +308,7 @@ async def test_an_evicted_pod_is_a_loss_and_makes_room_for_the_next_one() -> Non
         await running(w, restartPolicy="Never")
         evict(w)
         await w.settle()
-        assert w.writes() == ["update_status", "create_event", "delete_pod"]
+        assert w.writes() == ["patch_status", "create_event", "delete_pod"]
         w.remove_pod()
         await w.settle()
         assert w.asked("create_pod") == 1
@@ -343,10 +343,10 @@ async def test_a_failure_of_its_own_stays_also_when_its_pod_vanishes_and_we_are_
 async def test_a_loss_that_cannot_be_written_down_makes_no_pod_and_no_hot_loop(answer: object) -> None:
     async with world() as w:
         await running(w)
-        w.api.script["update_status"] = [answer] * 50
+        w.api.script["patch_status"] = [answer] * 50
         w.remove_pod()
         await w.settle()
-        assert (w.asked("update_status"), w.asked("create_pod")) == (1, 0)
+        assert (w.asked("patch_status"), w.asked("create_pod")) == (1, 0)
         assert w.told() == []
 
 
@@ -354,7 +354,7 @@ async def test_a_loss_that_cannot_be_written_down_makes_no_pod_and_no_hot_loop(a
 async def test_a_loss_that_could_not_be_written_down_for_now_is_counted_once(answer: object) -> None:
     async with world() as w:
         await running(w)
-        w.api.script["update_status"] = [answer]
+        w.api.script["patch_status"] = [answer]
         w.remove_pod()
         await until(lambda: w.asked("create_pod") == 1)
         assert w.status()["restarts"] == 1

@@ -15,7 +15,7 @@ async def test_a_sandbox_that_is_ready_at_once_costs_exactly_two_writes() -> Non
         assert w.writes() == ["create_pod"]
         w.run_pod()
         await w.settle()
-        assert w.api.calls == [("create_pod", KEY), ("update_status", KEY)]
+        assert w.api.calls == [("create_pod", KEY), ("patch_status", KEY)]
         assert w.conditions() == {"Ready": ("True", "PodReady"), "VolumesAllowed": ("True", "Granted")}
         assert w.status()["volumes"] == [{"name": "data", "root": "/data", "readOnly": False, "subPath": "shared"}]
         assert w.told() == []
@@ -44,8 +44,23 @@ async def test_in_a_burst_a_pod_that_runs_is_told_before_all_others_are_made() -
             await asyncio.sleep(0)
         w.run_pod(keys[0])
         await w.settle()
-        assert w.api.calls.index(("update_status", keys[0])) < w.api.calls.index(("create_pod", keys[3]))
+        assert w.api.calls.index(("patch_status", keys[0])) < w.api.calls.index(("create_pod", keys[3]))
         assert w.asked("create_pod") == 20
+
+
+async def test_one_that_lost_its_pod_does_not_wait_for_a_burst() -> None:
+    async with world() as w:
+        w.apply()
+        await w.settle()
+        w.run_pod()
+        await w.settle()
+        for number in range(20):
+            w.apply(f"s{number}", f"uid-{number}")
+        w.remove_pod()
+        seen = len(w.api.calls)
+        await w.settle()
+        later = w.api.calls[seen:]
+        assert later.index(("patch_status", KEY)) < later.index(("create_pod", (KEY[0], "s3")))
 
 
 async def test_an_in_between_status_waits_and_is_then_written_once() -> None:
@@ -56,13 +71,13 @@ async def test_an_in_between_status_waits_and_is_then_written_once() -> None:
         w.change_pod(phase="Pending", containerStatuses=[{"name": "sandbox", "state": waits}])
         await w.settle()
         assert w.writes() == ["create_pod"]
-        await until(lambda: w.asked("update_status") > 0)
+        await until(lambda: w.asked("patch_status") > 0)
         await w.settle()
-        assert w.writes() == ["create_pod", "update_status"]
+        assert w.writes() == ["create_pod", "patch_status"]
         assert w.conditions()["Reconciling"] == ("True", "PodInitializing")
         w.run_pod()
         await w.settle()
-        assert w.writes() == ["create_pod", "update_status", "update_status"]
+        assert w.writes() == ["create_pod", "patch_status", "patch_status"]
         assert "Reconciling" not in w.conditions()
         assert w.told() == []
 
@@ -122,7 +137,7 @@ async def test_a_sandbox_that_ended_is_written_once_and_stays_finished() -> None
         w.change_pod(phase="Succeeded", conditions=[])
         await w.settle()
         written = w.writes()
-        assert written == ["create_pod", "update_status", "update_status", "create_event"]
+        assert written == ["create_pod", "patch_status", "patch_status", "create_event"]
         assert w.told() == ["Completed"]
         assert w.conditions() == {"Finished": ("True", "Completed")}
         assert [v["name"] for v in w.status()["volumes"]] == ["data"]

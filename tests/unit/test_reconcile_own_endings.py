@@ -67,7 +67,7 @@ async def test_a_loss_that_was_written_down_leads_on_without_any_event_of_a_watc
         w.remove_pod()
         w.watching = False
         await w.settle()
-        assert w.writes() == ["update_status", "create_event", "create_pod", "update_status"]
+        assert w.writes() == ["patch_status", "create_event", "create_pod", "patch_status"]
 
 
 async def test_a_held_sandbox_that_we_deleted_loses_its_pod_without_any_event_of_a_watch() -> None:

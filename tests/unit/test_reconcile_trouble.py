@@ -122,7 +122,7 @@ async def test_a_pod_that_went_while_it_was_to_be_labelled_is_read_before_anythi
         w.watching = True
         w.reconciler.known.saw_pod("MODIFIED", stale_pod(w))
         await w.settle()
-        assert [verb for verb, _ in w.api.calls][:4] == ["label_pod", "get_pod", "get_sandbox", "update_status"]
+        assert [verb for verb, _ in w.api.calls][:4] == ["label_pod", "get_pod", "get_sandbox", "patch_status"]
         assert w.asked("label_pod") == 1
         assert (w.asked("create_pod"), w.told()) == (1, ["PodDeleted"])
 
@@ -196,36 +196,36 @@ async def test_nothing_more_is_done_when_the_namespace_is_going() -> None:
 
 async def test_a_status_that_was_outdated_is_written_when_the_newer_sandbox_is_seen() -> None:
     async with world("none") as w:
-        w.api.script["update_status"] = [Conflict()]
+        w.api.script["patch_status"] = [Conflict()]
         w.apply(volumes=WANTED)
         await w.settle()
-        assert w.writes() == ["update_status"]
+        assert w.writes() == ["patch_status"]
         assert w.told() == []
         w.apply(generation=2, volumes=WANTED)
         await w.settle()
-        assert w.writes() == ["update_status", "update_status", "create_event"]
+        assert w.writes() == ["patch_status", "patch_status", "create_event"]
         assert w.status()["observedGeneration"] == 2
 
 
 async def test_a_status_that_was_outdated_is_tried_again_without_any_event() -> None:
     async with world("none") as w:
-        w.api.script["update_status"] = [Conflict()]
+        w.api.script["patch_status"] = [Conflict()]
         w.apply(volumes=WANTED)
         await until(lambda: "Stalled" in w.conditions())
-        assert w.asked("update_status") == 2
+        assert w.asked("patch_status") == 2
         assert w.conditions()["Stalled"] == ("True", "HostPathNotAllowed")
 
 
 @pytest.mark.parametrize("answer", [REFUSED, Missing()])
 async def test_a_status_that_cannot_be_written_is_not_tried_again_and_again(answer: object) -> None:
     async with world("none") as w:
-        w.api.script["update_status"] = [answer] * 50
+        w.api.script["patch_status"] = [answer] * 50
         w.apply(volumes=WANTED)
         await w.settle()
-        assert w.writes() == ["update_status"]
+        assert w.writes() == ["patch_status"]
 
 
-@pytest.mark.parametrize(("verb", "first"), [("create_pod", []), ("update_status", ["create_pod"])])
+@pytest.mark.parametrize(("verb", "first"), [("create_pod", []), ("patch_status", ["create_pod"])])
 async def test_what_failed_for_now_is_tried_again(verb: str, first: list[str]) -> None:
     async with world() as w:
         w.api.script[verb] = [Transient("the server is busy")]
@@ -249,7 +249,7 @@ async def test_an_event_that_cannot_be_written_fails_nothing() -> None:
             w.api.script["create_event"] = [answer]
             w.apply(volumes=WANTED)
             await w.settle()
-            assert w.writes() == ["update_status", "create_event"]
+            assert w.writes() == ["patch_status", "create_event"]
             assert w.conditions()["Stalled"] == ("True", "HostPathNotAllowed")
 
 
@@ -270,6 +270,6 @@ async def test_a_pod_that_cannot_be_created_for_now_is_told_while_it_is_tried_ag
     async with world() as w:
         w.api.script["create_pod"] = [Transient("500 failed calling webhook")] * 4
         w.apply()
-        await until(lambda: w.asked("update_status") == 1)
+        await until(lambda: w.asked("patch_status") == 1)
         await w.settle()
         assert w.conditions()["Ready"] == ("False", "PodNotCreated")

@@ -36,6 +36,6 @@ def test_the_finalizers_of_sandboxes_need_no_use() -> None:
 
 def test_only_what_is_bound_to_the_operator_counts() -> None:
     rights = granted(yaml.safe_load_all((MANIFESTS / "base" / "rbac.yaml").read_text()))
-    assert {Right("update", "sandmount.dev", "sandboxes/status"), NOT_ASKED} < rights
+    assert {Right("patch", "sandmount.dev", "sandboxes/status"), NOT_ASKED} < rights
     people = granted(yaml.safe_load_all((MANIFESTS / "base" / "roles-for-people.yaml").read_text()))
     assert people == set()

@@ -17,7 +17,7 @@ def turns(at_once: int = 100) -> Turns[Key]:
 def filled(found: Turns[Key], *groups: tuple[str, int]) -> Turns[Key]:
     for group, count in groups:
         for number in range(count):
-            found.put((group, number))
+            found.put((group, number), begun=True)
     return found
 
 
@@ -30,7 +30,7 @@ def test_within_a_group_first_come_first_served() -> None:
 def test_a_key_of_a_quiet_group_is_next_but_one_however_many_wait_in_another() -> None:
     found = filled(turns(), ("crowd", 2000))
     found.take()
-    found.put(("quiet", 1))
+    found.put(("quiet", 1), begun=False)
     assert [found.take()[0] for _ in range(3)] == ["crowd", "quiet", "crowd"]
 
 
@@ -75,7 +75,7 @@ def test_a_group_at_its_bound_waits_until_one_of_its_keys_is_released() -> None:
 def test_a_key_that_is_put_while_its_group_is_at_its_bound_is_not_lost() -> None:
     found = filled(turns(at_once=1), ("a", 1))
     found.take()
-    found.put(("a", 7))
+    found.put(("a", 7), begun=True)
     assert not found
     found.release(("a", 0))
     assert found.take() == ("a", 7)

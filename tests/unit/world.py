@@ -18,7 +18,7 @@ from sandmount.reconcile import Reconciler
 from sandmount.settings import Settings
 from tests.unit.builders import KEY, NOW, SETTINGS, STAMP, Json, config_map, raw_sandbox
 
-WRITES = {"create_pod", "delete_pod", "label_pod", "update_status", "create_event", "delete_sandbox"}
+WRITES = {"create_pod", "delete_pod", "label_pod", "patch_status", "create_event", "delete_sandbox"}
 
 
 class FakeApiServer(ApiServer):
@@ -99,15 +99,16 @@ class FakeApiServer(ApiServer):
     async def get_sandbox(self, key: Key) -> Json | Unanswered:
         return await self._scripted("get_sandbox", key) or deepcopy(self.sandboxes.get(key)) or Missing()
 
-    async def update_status(self, key: Key, uid: str, resource_version: str, status: Json) -> Json | Unanswered:
-        if answer := await self._scripted("update_status", key):
+    async def patch_status(self, key: Key, uid: str, resource_version: str, status: Json) -> Json | Unanswered:
+        if answer := await self._scripted("patch_status", key):
             return answer  # type: ignore[no-any-return]
         raw = self.sandboxes.get(key)
         if raw is None:
             return Missing()
         if (raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]) != (uid, resource_version):
             return Conflict()
-        raw["status"] = deepcopy(status)
+        merged = raw.get("status", {}) | status
+        raw["status"] = {k: v for k, v in merged.items() if v is not None}
         return self.keep("Sandbox", raw)
 
     async def create_event(self, namespace: str, body: Json) -> Json | Unanswered:

@@ -1,4 +1,4 @@
-"""Which transitions of a status are told as Events, and that nothing is written twice."""
+"""What is written of a status: only what changed; and which transitions are told as Events."""
 
 from copy import deepcopy
 from datetime import timedelta
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandmount.allowlist import Denial
-from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings
+from sandmount.status import Happening, Stage, State, Verdict, compute_status, happenings, merge_patch
 from tests.unit.builders import LATER, NOW, condition, host, pod, sandbox, spec
 
 Json = dict[str, Any]
@@ -34,18 +34,35 @@ pods = st.sampled_from(
 )
 
 
+def apply(patch: Any, target: Any) -> Any:
+    """RFC 7386, as the API server does it."""
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = apply(value, found.get(key))
+    return found
+
+
 def computed(old: Json, verdict: Verdict, found: Any = None, generation: int = 1, hours: int = 0) -> Json:
     of = sandbox(old, {"generation": generation}, volumes=[host(readOnly=True)])
     return compute_status(of, verdict, found, NOW + timedelta(hours=hours))
 
 
 @given(st.lists(st.tuples(verdicts, pods, st.integers(1, 3)), min_size=1, max_size=5))
-def test_a_second_pass_writes_and_tells_nothing(passes: list[tuple[Verdict, Any, int]]) -> None:
+def test_a_patch_turns_the_old_status_into_the_new_one_and_a_second_pass_writes_nothing(
+    passes: list[tuple[Verdict, Any, int]],
+) -> None:
     old = NEW
     for number, (verdict, found, generation) in enumerate(passes):
-        old = computed(old, verdict, found, generation, number)
+        new = computed(old, verdict, found, generation, number)
+        old = apply(merge_patch(old, new), old)
+        assert old == new
         again = computed(old, verdict, found, generation, number + 1000)
-        assert again == old
+        assert merge_patch(old, again) == {}
         assert happenings(old, again, verdict.state) == []
 
 
@@ -53,8 +70,24 @@ def test_a_second_pass_writes_and_tells_nothing(passes: list[tuple[Verdict, Any,
 def test_computing_a_status_changes_nothing_that_it_was_given(first: Verdict, second: Verdict, found: Any) -> None:
     old = computed(NEW, first)
     kept = deepcopy(old)
-    happenings(old, computed(old, second, found), second.state)
+    merge_patch(old, computed(old, second, found))
     assert old == kept
+
+
+def test_a_patch_holds_only_what_changed_and_conditions_whole() -> None:
+    old = computed(NEW, Verdict(MOVING, ()), pod())
+    patch = merge_patch(old, computed(old, Verdict(READY, ()), pod()))
+    assert set(patch) == {"phase", "conditions", "startedAt"}
+    assert [c["type"] for c in patch["conditions"]] == ["Ready", "VolumesAllowed"]
+
+
+def test_what_is_gone_is_removed() -> None:
+    old = {"podIP": "10.0.0.7", "volumes": [], "phase": "Running", "written by an older version": 1}
+    assert merge_patch(old, {"phase": "Running"}) == {
+        "podIP": None,
+        "volumes": None,
+        "written by an older version": None,
+    }
 
 
 def told(old: Json, verdict: Verdict, found: Any = None) -> list[Happening]:
@@ -102,7 +135,7 @@ def test_being_no_longer_stuck_is_told(verdict: Verdict) -> None:
 def test_a_new_generation_of_the_same_state_is_written_and_not_told() -> None:
     stuck = computed(NEW, Verdict(STUCK, DENIALS))
     newer = computed(stuck, Verdict(STUCK, DENIALS), generation=2, hours=1)
-    assert {k for k in newer if newer[k] != stuck.get(k)} == {"observedGeneration", "conditions"}
+    assert set(merge_patch(stuck, newer)) == {"observedGeneration", "conditions"}
     assert happenings(stuck, newer, STUCK) == []
 
 
@@ -112,5 +145,5 @@ def test_a_stored_status_of_another_shape_is_replaced() -> None:
         "x": {"y": 1},
     }
     new = compute_status(sandbox(old), Verdict(READY), None, LATER)
-    assert "x" not in new
+    assert apply(merge_patch(old, new), old) == new
     assert [c["type"] for c in new["conditions"]] == ["Ready"]
