@@ -177,7 +177,8 @@ class ApiServer:
         """Merges into a Sandbox's status; Conflict when it has changed since ``resource_version``.
 
         An update that holds the status alone costs the API server less, but before Kubernetes 1.36 it also takes other
-        appliers' ownership of labels and annotations away (kubernetes#137689).
+        appliers' ownership of labels and annotations away: only since then are the fields that a status update resets
+        (GetResetFields) spec and metadata.
         """
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": status}
         return await self._ask("PATCH", _sandbox(key) + "/status", body=body, content_type=_MERGE_PATCH)
