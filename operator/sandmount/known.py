@@ -14,9 +14,13 @@ from sandmount.cluster import PODS, SANDBOXES, ApiServer
 from sandmount.follow import Follower
 from sandmount.health import Pulse
 from sandmount.observe import Key, Pod, Sandbox, parse_pod, parse_sandbox
+from sandmount.podstate import is_step_to_start
 from sandmount.queue import KeyedQueue
 
 log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 2.0
+"""An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
 
 
 class Known:
@@ -47,7 +51,12 @@ class Known:
         pod = parse_pod(raw)
         if event == "DELETED" and not pod.deleting:
             self.unwatched.add(pod.key)
-        self._saw(self.pods, event, pod)
+        known = self.pods.get(pod.key)
+        if event == "MODIFIED" and known is not None and is_step_to_start(known, pod):
+            self.pods.put(pod)
+            self._queue.add_unless_due(pod.key, QUIET_SECONDS)
+        else:
+            self._saw(self.pods, event, pod)
 
     def wrote_sandbox(self, answer: Mapping[str, Any]) -> Sandbox:
         """A status was written, and the pass knows what follows from that: no event has to tell it."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sandmount import times
@@ -34,6 +35,9 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 SHORT = 64
 """Characters of a text that may stand in many objects, as reasons and times do."""
+
+VOLUMES = 4096
+"""Mounts of Pods that are remembered, as many as there may be in Pods that are being started."""
 
 LATELY = timedelta(seconds=150)
 """The kubelet says at least so often that a volume is still missing."""
@@ -173,7 +177,7 @@ def _stored_status(raw: object) -> Mapping[str, Any]:
 
     What is left out differs from what is computed, so the next write mends it.
     """
-    status = _sharing_text(raw) if isinstance(raw, Mapping) else {}
+    status = _sharing_text(raw) if isinstance(raw, dict) else {}
     conditions = status.get("conditions") or []
     if isinstance(conditions, list) and all(_is_condition(c) for c in conditions):
         return status
@@ -182,11 +186,11 @@ def _stored_status(raw: object) -> Mapping[str, Any]:
 
 def _sharing_text(value: Any) -> Any:
     """The same with names and short texts shared with all other objects, which spares 4 KB of each Sandbox."""
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        return _shared(value)
+    if isinstance(value, dict):  # not Mapping: an abstract class is asked ten times as long
         return {sys.intern(k): _sharing_text(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_sharing_text(v) for v in value]
-    return _shared(value) if isinstance(value, str) else value
+    return [_sharing_text(v) for v in value] if isinstance(value, list) else value
 
 
 def _shared(text: str) -> str:
@@ -195,7 +199,7 @@ def _shared(text: str) -> str:
 
 
 def _is_condition(item: object) -> bool:
-    return isinstance(item, Mapping) and all(isinstance(item.get(k), str) for k in CONDITION)
+    return isinstance(item, dict) and all(isinstance(item.get(k), str) for k in CONDITION)
 
 
 def parse_pod(raw: Mapping[str, Any]) -> Pod:
@@ -306,12 +310,21 @@ def _host_mounts(spec: Mapping[str, Any]) -> tuple[Volume, ...]:
     mounts = [m for c in containers for m in c.get("volumeMounts") or () if m["name"] in roots]
     unused = [{"name": name, "mountPath": ""} for name in roots.keys() - {m["name"] for m in mounts}]
     return tuple(
-        Volume.model_construct(
-            name=_shared(mount["name"]),
-            mount_path=_shared(mount["mountPath"]),
-            host=HostDirectory.model_construct(path=_shared(roots[mount["name"]])),
-            sub_path=mount.get("subPath") or mount.get("subPathExpr"),
-            read_only=mount.get("readOnly", False),
+        _host_volume(
+            mount["name"],
+            mount["mountPath"],
+            roots[mount["name"]],
+            mount.get("subPath") or mount.get("subPathExpr"),
+            mount.get("readOnly", False),
         )
         for mount in (*mounts, *unused)
+    )
+
+
+@lru_cache(VOLUMES)
+def _host_volume(name: str, mount_path: str, root: str, sub_path: str | None, read_only: bool) -> Volume:
+    """Made once for all events of a Pod, and for all Pods that mount the same."""
+    host = HostDirectory.model_construct(path=_shared(root))
+    return Volume.model_construct(
+        name=_shared(name), mount_path=_shared(mount_path), host=host, sub_path=sub_path, read_only=read_only
     )

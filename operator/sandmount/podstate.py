@@ -61,17 +61,35 @@ def events_due(pod: Pod, now: datetime) -> float | None:
     A volume that cannot be set up, or a network that is missing, is told nowhere else. The kubelet tries again and
     again, ever more slowly, and so does this.
     """
-    silent = pod.trouble is None or pod.trouble.reason in _SILENT
-    if pod.deleting or pod.phase != "Pending" or not silent or pod.scheduled_at is None:
+    if pod.deleting or pod.phase != "Pending" or not _is_silent(pod) or pod.scheduled_at is None:
         return None
     left = FIRST_EVENTS - (now - pod.scheduled_at).total_seconds()
     return left if 0 < left <= FIRST_EVENTS else 0.0  # its clock may be ahead of ours
+
+
+def is_step_to_start(before: Pod, now: Pod) -> bool:
+    """Whether a Pod only came nearer to its start: there is nothing to be done, and it may be Ready in a moment."""
+    step = replace(
+        before,
+        resource_version=now.resource_version,
+        node_name=now.node_name,
+        scheduled_at=now.scheduled_at,
+        pod_ip=now.pod_ip,
+        ready_since=now.ready_since,
+        trouble=now.trouble,
+    )
+    return step == now and now.phase == "Pending" and _is_silent(before) and _is_silent(now)
 
 
 def events_again(pod: Pod, now: datetime) -> float:
     """Seconds until they are read once more."""
     age = (now - pod.scheduled_at).total_seconds() if pod.scheduled_at else 0.0
     return min(max(FIRST_EVENTS, age / 2), LONGEST_BETWEEN_EVENTS)
+
+
+def _is_silent(pod: Pod) -> bool:
+    """Whether its status says nothing of what may be in its way."""
+    return pod.trouble is None or pod.trouble.reason in _SILENT
 
 
 def _about(node: Node) -> str:

@@ -98,6 +98,11 @@ class KeyedQueue(Generic[K]):
         if self._heap[0][2] == key:
             self._arm()
 
+    def add_unless_due(self, key: K, within: float) -> None:
+        """Look at ``key`` now, unless it is going to be looked at within so many seconds anyway."""
+        if self._due.get(key, float("inf")) > asyncio.get_running_loop().time() + within:
+            self.add(key)
+
     async def get(self) -> K:
         """The next key; the worker must call ``done`` or ``retry`` with it."""
         while not self._turns:

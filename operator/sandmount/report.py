@@ -9,7 +9,7 @@ from sandmount.allowlist import Allowlist, Grant
 from sandmount.answers import Conflict, Json, Missing, Refused, Transient, words
 from sandmount.cluster import ApiServer
 from sandmount.events import event_about_sandbox
-from sandmount.known import Known
+from sandmount.known import QUIET_SECONDS, Known
 from sandmount.logs import DECISIONS
 from sandmount.metrics import Metrics
 from sandmount.observe import Key, Pod, Sandbox
@@ -20,9 +20,6 @@ from sandmount.steps import Plan
 
 log = logging.getLogger(__name__)
 decisions_log = logging.getLogger(DECISIONS)
-
-QUIET_SECONDS = 2.0
-"""An in-between status waits this long: a Sandbox that is Ready sooner gets one status write in all."""
 
 REFUSED_AGAIN = 30.0
 """Seconds until a status that was refused is written again."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from sandmount.report import QUIET_SECONDS
+from sandmount.known import QUIET_SECONDS
 from tests.cluster import Cluster
 from tests.support import Kube, OperatorProcess, wait_until
 from tests.support.audit import AuditLog

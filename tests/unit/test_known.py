@@ -19,9 +19,14 @@ class Adds(KeyedQueue[Key]):
     def __init__(self) -> None:
         super().__init__()
         self.added: list[Key] = []
+        self.due: set[Key] = set()
 
     def add(self, key: Key) -> None:
         self.added.append(key)
+
+    def add_unless_due(self, key: Key, within: float) -> None:
+        if key not in self.due:
+            self.add(key)
 
 
 @pytest.fixture
@@ -79,6 +84,41 @@ def test_a_watch_that_is_faster_than_the_answer_leaves_no_echo_behind(known: Kno
     known.made_pod(pod("6"))
     known.saw_pod("MODIFIED", pod("6"))
     assert added(known) == 2
+
+
+def test_a_step_on_the_way_waits_for_the_look_that_is_due_and_is_known_meanwhile(known: Known) -> None:
+    known.made_pod(pod("6"))
+    queue: Any = known._queue  # noqa: SLF001
+    queue.due.add(("team-a", "training"))
+    placed = pod("7") | {"spec": {"nodeName": "node-1"}}
+    known.saw_pod("MODIFIED", placed)
+    assert added(known) == 0
+    assert [(p.resource_version, p.node_name) for p in known.pods.values()] == [("7", "node-1")]
+
+
+def test_a_step_on_the_way_is_looked_at_when_no_look_is_due(known: Known) -> None:
+    known.made_pod(pod("6"))
+    known.saw_pod("MODIFIED", pod("7"))
+    assert added(known) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}},
+        {"status": {"phase": "Running"}},
+        {"status": {"phase": "Pending", "reason": "Evicted"}},
+    ],
+)
+def test_what_is_more_than_a_step_is_looked_at_at_once(known: Known, changes: Json) -> None:
+    known.made_pod(pod("6"))
+    queue: Any = known._queue  # noqa: SLF001
+    queue.due.add(("team-a", "training"))
+    known.saw_pod("MODIFIED", pod("7") | changes)
+    known.saw_pod("ADDED", pod("8"))
+    known.saw_pod(None, pod("9"))
+    known.saw_pod("DELETED", pod("10"))
+    assert added(known) == 4
 
 
 @pytest.mark.parametrize("event", [None, "DELETED"])

@@ -1,5 +1,6 @@
 """podstate: what a Pod and its node say about a Sandbox, and when the Pod's Events are worth a read."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from sandmount.allowlist import Grant
 from sandmount.observe import Node, parse_node, parse_pod
-from sandmount.podstate import events_again, events_due, is_overdue, state_of, state_of_ending
+from sandmount.podstate import events_again, events_due, is_overdue, is_step_to_start, state_of, state_of_ending
 from sandmount.status import Stage, State
 from sandmount.trouble import Trouble
 from tests.unit.builders import NOW, Json, pod
@@ -164,6 +165,49 @@ def test_events_are_due_two_seconds_after_a_silent_pod_got_its_node(
 def test_events_are_never_due_of_a_pod_whose_status_says_all_there_is(changes: dict[str, Any]) -> None:
     found = pod(**{**PENDING, "scheduled_at": NOW, **changes})
     assert [events_due(found, at(age)) for age in (0, 2, 3600)] == [None, None, None]
+
+
+STARTING = pod(**PENDING, node_name="", pod_ip="", ready_since=None)
+
+
+@pytest.mark.parametrize("trouble", SILENT)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"node_name": "node-1", "scheduled_at": NOW},
+        {"node_name": "node-1", "scheduled_at": NOW, "pod_ip": "10.0.0.7", "ready_since": stamp(0)},
+    ],
+)
+def test_a_pod_that_gets_its_node_and_its_address_is_on_its_way(
+    trouble: Trouble | None, changes: dict[str, Any]
+) -> None:
+    assert is_step_to_start(STARTING, replace(STARTING, resource_version="21", trouble=trouble, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ready": True},
+        {"phase": "Running"},
+        {"phase": "Failed"},
+        {"phase": "Succeeded"},
+        {"deleting": True},
+        {"uid": "another"},
+        {"owner_uid": None},
+        {"labelled": False},
+        {"started": True},
+        {"host_mounts": pod(grants=(Grant("data", "/srv/data", "", False),)).host_mounts},
+        {"trouble": Trouble("Unschedulable", "x")},
+        {"trouble": Trouble("ErrImagePull", "x")},
+    ],
+)
+def test_whatever_else_a_pod_does_is_more_than_a_step(changes: dict[str, Any]) -> None:
+    assert not is_step_to_start(STARTING, replace(STARTING, **changes))
+
+
+def test_the_end_of_trouble_is_more_than_a_step() -> None:
+    assert not is_step_to_start(replace(STARTING, trouble=Trouble("Unschedulable", "x")), STARTING)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,18 @@ async def test_a_look_now_replaces_one_that_was_due_later() -> None:
     assert await drained(keys, 2) == ["a", "end"]
 
 
+async def test_a_look_that_may_wait_comes_with_one_that_is_due_soon_and_else_now() -> None:
+    keys = queue()
+    for key, seconds in (("soon", 0.02), ("late", 30)):
+        keys.add_in(key, seconds)
+    for key in ("soon", "late", "never"):
+        keys.add_unless_due(key, within=1.0)
+    assert len(keys) == 2
+    assert await drained(keys, 3) == ["late", "never", "soon"]
+    keys.add_unless_due("soon", within=1.0)
+    assert len(keys) == 1
+
+
 async def test_a_time_that_has_passed_is_now() -> None:
     keys = queue()
     keys.add_in("a", -5)
