@@ -62,7 +62,7 @@ def _about(found: Mapping[str, Any]) -> Iterator[str]:
     machine, generator = found["machine"], found["generator"]
     yield f"Build {found['build']}" + (f", against {found['baseline']}" if found.get("baseline") else "")
     what = f"{machine['cores']} x {machine['processor']}, {machine['memory MiB']} MiB"
-    yield f"Machine: {what}, Linux {machine['kernel']}"
+    yield f"Machine: {what}, Linux {machine['kernel']}, Python {machine.get('python', 'unknown')}"
     yield (
         f"Generator alone: {generator['creations/s']:g} creations/s with {generator['share of a processor']:.0%} of a "
         "processor; its share in each scenario stands below"

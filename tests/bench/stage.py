@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -253,4 +255,5 @@ def described() -> dict[str, object]:
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
     kernel = os.uname().release
-    return {"processor": model, "cores": os.cpu_count(), "memory MiB": memory, "kernel": kernel}
+    python = f"{platform.python_version()} of {sys.base_prefix}"  # builds of one version differ by a sixth
+    return {"processor": model, "cores": os.cpu_count(), "memory MiB": memory, "kernel": kernel, "python": python}
