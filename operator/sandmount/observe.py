@@ -39,6 +39,9 @@ SHORT = 64
 VOLUMES = 4096
 """Mounts of Pods that are remembered, as many as there may be in Pods that are being started."""
 
+LONGEST_MOUNT = 512
+"""Characters of the paths of a mount that is remembered, so that all of them have some megabytes at most."""
+
 LATELY = timedelta(seconds=150)
 """The kubelet says at least so often that a volume is still missing."""
 
@@ -321,10 +324,17 @@ def _host_mounts(spec: Mapping[str, Any]) -> tuple[Volume, ...]:
     )
 
 
-@lru_cache(VOLUMES)
 def _host_volume(name: str, mount_path: str, root: str, sub_path: str | None, read_only: bool) -> Volume:
-    """Made once for all events of a Pod, and for all Pods that mount the same."""
+    """Made once for all events of a Pod, unless its texts are long: who writes them must not choose what is kept."""
+    is_short = len(mount_path) + len(root) + len(sub_path or "") <= LONGEST_MOUNT
+    return (_remembered if is_short else _made)(name, mount_path, root, sub_path, read_only)
+
+
+def _made(name: str, mount_path: str, root: str, sub_path: str | None, read_only: bool) -> Volume:
     host = HostDirectory.model_construct(path=_shared(root))
     return Volume.model_construct(
         name=_shared(name), mount_path=_shared(mount_path), host=host, sub_path=sub_path, read_only=read_only
     )
+
+
+_remembered = lru_cache(VOLUMES)(_made)

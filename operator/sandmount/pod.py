@@ -8,7 +8,6 @@ account token, raw hostPath or label of the user's ever comes into the Pod. Ever
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from sandmount.allowlist import Grant
@@ -33,9 +32,6 @@ it is asked again, so a revocation could come too late."""
 KEEP_ALIVE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
 """Runs until it is told to stop, and then stops at once: a plain ``sleep`` as process 1 ignores SIGTERM."""
 
-GRANTS = 4096
-"""Sets of grants whose digest is remembered, as many as there may be in Sandboxes that are being started."""
-
 _PASSED_ON = ("workingDir", "resources", "readinessProbe", "env", "ports")  # the same in a container
 
 
@@ -56,7 +52,8 @@ def built_from(spec: SandboxSpec, grants: Sequence[Grant]) -> str:
     The spec counts as far as a Pod is built from it and it differs from the defaults, so a newer operator with more
     fields computes the same.
     """
-    return f"{spec.digest}.{_digest(tuple(grants))}"
+    found = [[g.volume, g.root, g.sub_path, g.read_only, *([g.nodes] if g.nodes else [])] for g in grants]
+    return f"{spec.digest}.{_digest(found)}"
 
 
 def same_spec(one: str, other: str) -> bool:
@@ -181,8 +178,5 @@ def _nodes_with(grants: Iterable[Grant], node_name: str | None) -> dict[str, Any
     return {"nodeSelectorTerms": [term]}
 
 
-@lru_cache(GRANTS)
-def _digest(grants: tuple[Grant, ...]) -> str:
-    """Computed once for all passes over a Sandbox, and for all that were granted the same."""
-    found = [[g.volume, g.root, g.sub_path, g.read_only, *([g.nodes] if g.nodes else [])] for g in grants]
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sandmount.api import InvalidSpec
-from sandmount.observe import Pod, parse_pod, parse_sandbox
+from sandmount.api import InvalidSpec, Volume
+from sandmount.observe import LONGEST_MOUNT, Pod, parse_pod, parse_sandbox
 from sandmount.pod import build_pod, built_from
 from sandmount.trouble import Trouble
 from tests.unit.builders import KEY, NAME, NAMESPACE, POD_UID, STAMP, UID, host, pod, raw_sandbox, roots, spec
@@ -242,6 +242,19 @@ def test_a_finalizer_of_somebodys_holds_a_sandbox_back(finalizers: list[str], he
 
 def test_the_annotation_says_what_the_pod_was_built_from() -> None:
     assert parse_pod(raw_pod()).built_from == built_from(spec(), ())
+
+
+def test_mounts_of_all_pods_that_are_the_same_are_kept_once_but_for_long_ones() -> None:
+    def mounts(path: str) -> tuple[Volume, ...]:
+        volume = {"name": "data", "hostPath": {"path": "/data"}}
+        mounted = {"name": "sandbox", "volumeMounts": [{"name": "data", "mountPath": path}]}
+        return parse_pod(raw_pod(volumes=[volume], containers=[mounted])).host_mounts
+
+    short, long = "/" + "x" * (LONGEST_MOUNT - 7), "/" + "x" * LONGEST_MOUNT
+    for path, once in ((short, True), (long, False)):
+        assert mounts(path) == mounts(path)
+        assert (mounts(path)[0] is mounts(path)[0]) is once
+        assert mounts(path)[0].mount_path == path
 
 
 def test_the_host_mounts_of_every_container_count_and_what_nothing_mounts_counts_as_a_whole() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from sandmount.known import QUIET_SECONDS
 from tests.unit.builders import KEY, host
 from tests.unit.world import until, world
 
@@ -80,6 +81,20 @@ async def test_an_in_between_status_waits_and_is_then_written_once() -> None:
         assert w.writes() == ["create_pod", "patch_status", "patch_status"]
         assert "Reconciling" not in w.conditions()
         assert w.told() == []
+
+
+async def test_an_in_between_status_waits_from_the_step_that_it_tells_and_not_from_the_look_at_it() -> None:
+    async with world() as w:
+        w.apply(volumes=WANTED)
+        await w.settle()
+        await until(lambda: w.asked("patch_status") > 0)
+        await w.settle()
+        w.reconciler.known.stepped[KEY] = asyncio.get_running_loop().time() - QUIET_SECONDS
+        waits = {"waiting": {"reason": "PodInitializing"}}
+        w.change_pod(phase="Pending", containerStatuses=[{"name": "sandbox", "state": waits}])
+        await w.settle()
+        assert w.asked("patch_status") == 2
+        assert KEY not in w.reconciler.known.stepped
 
 
 async def test_looking_again_at_what_is_settled_asks_and_writes_nothing() -> None:
