@@ -31,8 +31,8 @@ class Known:
         self.pods: Cache[Pod] = Cache()
         self.unwatched: set[Key] = set()
         """Names at which a Pod may stand that the watch does not show, because it does not carry our label."""
-        self.stepped: dict[Key, float] = {}
-        """Since when a step of a Pod's is not told, by the event loop's clock."""
+        self.untold: dict[Key, float] = {}
+        """Since when an in-between state of a Sandbox waits to be told, by the event loop's clock."""
         self._queue = queue
         self._followers = (
             Follower(api, SANDBOXES, self.saw_sandbox, partial(self._vanished, self.sandboxes)),
@@ -56,7 +56,7 @@ class Known:
         known = self.pods.get(pod.key)
         if event == "MODIFIED" and known is not None and is_step_to_start(known, pod):
             self.pods.put(pod)
-            self.stepped.setdefault(pod.key, asyncio.get_running_loop().time())
+            self.untold.setdefault(pod.key, asyncio.get_running_loop().time())
             self._queue.add_unless_due(pod.key, QUIET_SECONDS)
         else:
             self._saw(self.pods, event, pod)

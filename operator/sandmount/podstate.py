@@ -69,6 +69,8 @@ def events_due(pod: Pod, now: datetime) -> float | None:
 
 def is_step_to_start(before: Pod, now: Pod) -> bool:
     """Whether a Pod only came nearer to its start: there is nothing to be done, and it may be Ready in a moment."""
+    if now.phase != "Pending" or not (_is_silent(before) and _is_silent(now)):
+        return False
     step = replace(
         before,
         resource_version=now.resource_version,
@@ -78,7 +80,7 @@ def is_step_to_start(before: Pod, now: Pod) -> bool:
         ready_since=now.ready_since,
         trouble=now.trouble,
     )
-    return step == now and now.phase == "Pending" and _is_silent(before) and _is_silent(now)
+    return step == now
 
 
 def events_again(pod: Pod, now: datetime) -> float:

@@ -39,19 +39,16 @@ class Reporter:
         self._queue = queue
         self._metrics = metrics
         self._now = now
-        self._moving_since: dict[Key, float] = {}
         self._row_told: dict[Key, str] = {}  # uid of the Pod that crashes in a row, which was told
 
     def forget(self, key: Key) -> None:
         """The Sandbox is gone."""
-        self._moving_since.pop(key, None)
+        self._known.untold.pop(key, None)
         self._row_told.pop(key, None)
-        self._known.stepped.pop(key, None)
 
     async def report(self, sandbox: Sandbox, plan: Plan, allowlist: Allowlist) -> None:
         """Writes the status when it changed, and the Events of the change."""
         key, verdict = sandbox.key, plan.verdict
-        stepped = self._known.stepped.pop(key, None)
         if verdict is None:
             return
         pod = self._known.pods.get(key)
@@ -59,14 +56,14 @@ class Reporter:
         status = compute_status(sandbox, verdict, own, self._now())
         patch = merge_patch(sandbox.status, status)
         if not patch:
-            self._moving_since.pop(key, None)
+            self._known.untold.pop(key, None)
             return
         moving = verdict.state.stage is Stage.MOVING
-        if moving and not plan.at_once and (wait := self._quiet_left(key, stepped)) > 0:
+        if moving and not plan.at_once and (wait := self._quiet_left(key)) > 0:
             self._queue.add_in(key, wait)
             return
         answer = await self._api.patch_status(key, sandbox.uid, sandbox.resource_version, patch)
-        self._moving_since.pop(key, None)
+        self._known.untold.pop(key, None)
         match answer:
             case dict():
                 written = self._known.wrote_sandbox(answer)
@@ -108,11 +105,10 @@ class Reporter:
             log.error("%s/%s: lostAt was not kept: apply the CRD of this version", *key)
             self._queue.add_in(key, REFUSED_AGAIN)
 
-    def _quiet_left(self, key: Key, stepped: float | None) -> float:
+    def _quiet_left(self, key: Key) -> float:
         """Seconds that an in-between status still waits; it may be about a step that nobody has looked at so far."""
         now = asyncio.get_running_loop().time()
-        since = now if stepped is None else stepped
-        return self._moving_since.setdefault(key, since) + QUIET_SECONDS - now
+        return self._known.untold.setdefault(key, now) + QUIET_SECONDS - now
 
     def granted(self, sandbox: Sandbox, grants: Sequence[Grant], allowlist: Allowlist) -> None:
         """A Pod with these grants was created."""

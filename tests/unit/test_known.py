@@ -8,7 +8,7 @@ from sandmount.known import Known
 from sandmount.observe import Key
 from sandmount.queue import KeyedQueue
 from tests.support import Json
-from tests.unit.builders import raw_sandbox
+from tests.unit.builders import KEY, raw_sandbox
 from tests.unit.test_gather import raw_pod
 from tests.unit.world import FakeApiServer
 
@@ -38,6 +38,12 @@ def added(known: Known) -> int:
     """How often a look was asked for."""
     queue: Any = known._queue  # noqa: SLF001
     return len(queue.added)
+
+
+def look_is_due(known: Known) -> None:
+    """Soon, whatever is seen until then."""
+    queue: Any = known._queue  # noqa: SLF001
+    queue.due.add(KEY)
 
 
 def sandbox(version: str, generation: int = 1, **spec: Any) -> Json:
@@ -88,8 +94,7 @@ async def test_a_watch_that_is_faster_than_the_answer_leaves_no_echo_behind(know
 
 async def test_a_step_on_the_way_waits_for_the_look_that_is_due_and_is_known_meanwhile(known: Known) -> None:
     known.made_pod(pod("6"))
-    queue: Any = known._queue  # noqa: SLF001
-    queue.due.add(("team-a", "training"))
+    look_is_due(known)
     placed = pod("7") | {"spec": {"nodeName": "node-1"}}
     known.saw_pod("MODIFIED", placed)
     assert added(known) == 0
@@ -112,8 +117,7 @@ async def test_a_step_on_the_way_is_looked_at_when_no_look_is_due(known: Known) 
 )
 def test_what_is_more_than_a_step_is_looked_at_at_once(known: Known, changes: Json) -> None:
     known.made_pod(pod("6"))
-    queue: Any = known._queue  # noqa: SLF001
-    queue.due.add(("team-a", "training"))
+    look_is_due(known)
     known.saw_pod("MODIFIED", pod("7") | changes)
     assert added(known) == 1
 
@@ -121,8 +125,7 @@ def test_what_is_more_than_a_step_is_looked_at_at_once(known: Known, changes: Js
 @pytest.mark.parametrize("event", [None, "ADDED", "DELETED"])
 def test_only_a_change_of_a_pod_is_a_step(known: Known, event: str | None) -> None:
     known.made_pod(pod("6"))
-    queue: Any = known._queue  # noqa: SLF001
-    queue.due.add(("team-a", "training"))
+    look_is_due(known)
     known.saw_pod(event, pod("7"))
     assert added(known) == 1
 

@@ -89,12 +89,12 @@ async def test_an_in_between_status_waits_from_the_step_that_it_tells_and_not_fr
         await w.settle()
         await until(lambda: w.asked("patch_status") > 0)
         await w.settle()
-        w.reconciler.known.stepped[KEY] = asyncio.get_running_loop().time() - QUIET_SECONDS
+        w.reconciler.known.untold[KEY] = asyncio.get_running_loop().time() - QUIET_SECONDS
         waits = {"waiting": {"reason": "PodInitializing"}}
         w.change_pod(phase="Pending", containerStatuses=[{"name": "sandbox", "state": waits}])
         await w.settle()
         assert w.asked("patch_status") == 2
-        assert KEY not in w.reconciler.known.stepped
+        assert KEY not in w.reconciler.known.untold
 
 
 async def test_looking_again_at_what_is_settled_asks_and_writes_nothing() -> None:
